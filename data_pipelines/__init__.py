@@ -1,0 +1,1 @@
+"""From files on disk to batches in memory. NumPy only: nothing here imports JAX or `echoforge_jax`."""

@@ -1,0 +1,1 @@
+"""Disk <-> `Clip`: one module a format, each a reader and a writer."""

@@ -1,0 +1,1 @@
+"""Numbers from masks: NumPy and SciPy only, no JAX and no model."""

@@ -1,0 +1,1 @@
+"""The parts of the network, one file an idea of the paper."""

@@ -1,0 +1,1 @@
+"""Figures and the offline HTML report."""
