@@ -33,7 +33,7 @@ class Clip:
 
     Attributes:
         frames: grey levels 0..255, (t, h, w); row 0 is nearest to the probe.
-        masks: labels 0 background, 1 LV endocardium, 2 myocardium, 3 left atrium, (t, h, w); zero where `labelled` is False.
+        masks: labels 0 background, 1 LV endocardium, 2 myocardium, 3 left atrium, (t, h, w); zero where not `labelled`.
         labelled: whether frame t has a mask, (t,).
         ed_index: end-diastolic frame, or None where it is not known.
         es_index: end-systolic frame, or None where it is not known.

@@ -1,0 +1,106 @@
+"""From a `Clip` of any length and size to the fixed shape a network takes, and back.
+
+The same functions serve training, evaluation and prediction.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from data_pipelines.records import ENDOCARDIUM, Clip, UnreadableRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledClip:
+    """t frames of one clip at network size, ED first and ES last.
+
+    Attributes:
+        frames: grey levels, (t, size, size).
+        mask: LV endocardium 0/1, (t, size, size); zero where `annotated` is False.
+        annotated: frame t has a reference mask, (t,).
+        labelled: the training may use it, (t,).
+        spacing_mm: (row_mm, column_mm) at network size, or None.
+    """
+
+    frames: UInt8[np.ndarray, "t h w"]
+    mask: UInt8[np.ndarray, "t h w"]
+    annotated: Bool[np.ndarray, " t"]
+    labelled: Bool[np.ndarray, " t"]
+    spacing_mm: tuple[float, float] | None
+    record_id: str
+    view: str
+
+
+def uniform_frames(first: int, last: int, count: int) -> Int[np.ndarray, " t"]:
+    """`count` frame numbers from `first` to `last`, both included: floor(first + step * i) (paper, 4.2)."""
+    return first + (np.arange(count) * (last - first)) // (count - 1)
+
+
+def ed_to_es(clip: Clip) -> Clip:
+    """The half cycle of a clip, end-diastole first and end-systole last.
+
+    Raises:
+        UnreadableRecord: ED or ES is not known.
+    """
+    if clip.ed_index is None or clip.es_index is None:
+        raise UnreadableRecord(clip.record_id, "ED or ES missing", "training and scoring need both frames marked")
+    direction = 1 if clip.es_index > clip.ed_index else -1
+    stop = clip.es_index + direction
+    span = slice(clip.ed_index, None if stop < 0 else stop, direction)
+    return dataclasses.replace(
+        clip, frames=clip.frames[span], masks=clip.masks[span], labelled=clip.labelled[span],
+        ed_index=0, es_index=abs(clip.es_index - clip.ed_index),
+    )  # fmt: skip
+
+
+def resize_frames(frames: UInt8[np.ndarray, "t h w"], size: int) -> UInt8[np.ndarray, "t s s"]:
+    """Grey frames to size x size: area average when shrinking, bilinear when growing."""
+    shrinks = frames.shape[1] >= size and frames.shape[2] >= size
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(frame, (size, size), interpolation=interpolation) for frame in frames])
+
+
+def resize_masks(masks: UInt8[np.ndarray, "t h w"], size: int) -> UInt8[np.ndarray, "t s s"]:
+    """Label masks to size x size, nearest pixel centre."""
+    return np.stack([cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT) for mask in masks])
+
+
+def to_native(probability: Float[np.ndarray, "t s s"], shape: tuple[int, int]) -> UInt8[np.ndarray, "t h w"]:
+    """Foreground probabilities at network size -> 0/1 masks at the clip's own size (bilinear, threshold 0.5)."""
+    height, width = shape
+    probability = probability.astype(np.float32)
+    resized = [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in probability]
+    return (np.stack(resized) >= 0.5).astype(np.uint8)
+
+
+def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_es") -> SampledClip:
+    """`frames` frames from ED to ES at size x size; with `training_labels` "ed_es" only the two ends are labelled.
+
+    Raises:
+        UnreadableRecord: ED or ES is not known, or the clip holds ED and ES alone and more frames are asked for
+            (no frame is ever repeated to fill a clip of two).
+    """
+    half = ed_to_es(clip)
+    if len(half) < min(frames, 3):
+        raise UnreadableRecord(
+            clip.record_id, "too few frames",
+            f"{len(half)} frames from ED to ES, {frames} asked for; set data.frames=2 for trees with only ED and ES",
+        )  # fmt: skip
+    indices = uniform_frames(0, len(half) - 1, frames)
+    annotated = half.labelled[indices]
+    ends = np.zeros(frames, bool)
+    ends[[0, -1]] = True
+    spacing = half.spacing_mm
+    if spacing is not None:
+        spacing = (spacing[0] * half.frames.shape[1] / size, spacing[1] * half.frames.shape[2] / size)
+    return SampledClip(
+        frames=resize_frames(half.frames[indices], size),
+        mask=(resize_masks(half.masks[indices], size) == ENDOCARDIUM).astype(np.uint8),
+        annotated=annotated,
+        labelled=annotated & ends if training_labels == "ed_es" else annotated,
+        spacing_mm=spacing, record_id=clip.record_id, view=clip.view,
+    )  # fmt: skip

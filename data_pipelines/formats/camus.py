@@ -1,0 +1,289 @@
+"""CAMUS on disk: the official NIfTI release (read and written) and the older .mhd/.raw release (read).
+
+Source of the format: S. Leclerc et al., "Deep Learning for Segmentation using an Open Large-Scale Dataset in 2D
+Echocardiography", IEEE TMI 38(9), 2019, and the release notes of the data set. On disk an array is (x, y[, t]); in a
+`Clip` it is (t, row, column). A record is one apical view of one patient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from data_pipelines.formats.camus_images import check_anatomy, check_masks, load_image, nifti_bytes, write_atomically
+from data_pipelines.records import ENDOCARDIUM, QUALITIES, VIEWS, Clip, Skipped, UnreadableRecord
+
+SEQUENCES = {"nifti": "half_sequence", "mhd": "sequence"}
+NUMBERS = ("ed", "es", "nbframe", "ef", "lvef", "framerate", "lvedv", "lvesv")
+SPLIT_FILES = {"train": "training", "validation": "validation", "test": "testing"}
+SPLIT_NUMBERS = {"train": range(1, 351), "validation": range(351, 401), "test": range(401, 501)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Where one record lies: `path` is the patient's folder, `layout` is "nifti" or "mhd"."""
+
+    record_id: str
+    patient_id: str
+    view: str
+    path: Path
+    layout: str
+
+
+# ---- writing -------------------------------------------------------------------------------------------------------
+
+
+def write_clip(clip: Clip, root: Path) -> None:
+    """Writes one clip as root/patientNNNN/patientNNNN_{view}_{ED,ES,half_sequence}{,_gt}.nii.gz and Info_{view}.cfg.
+
+    The half sequence spans ED..ES inclusive in time order (so it runs ES -> ED where ES comes first); frames outside
+    are not kept. A mask is written where the frame is labelled, half_sequence_gt only if every frame of it is. The
+    bytes depend on the clip alone. Each file appears whole or not at all.
+
+    Raises:
+        ValueError: the view is not one of CAMUS, or ED and ES are unknown, equal or outside the clip.
+    """
+    ed, es = clip.ed_index, clip.es_index
+    if clip.view not in VIEWS:
+        raise ValueError(f"{clip.record_id}: view is {clip.view!r}, CAMUS has {VIEWS}: set Clip.view")
+    if ed is None or es is None or ed == es or not (0 <= ed < len(clip) and 0 <= es < len(clip)):
+        raise ValueError(f"{clip.record_id}: ED {ed} and ES {es} must be two different frames of {len(clip)}")
+    span = slice(min(ed, es), max(ed, es) + 1)
+    folder = Path(root) / clip.patient_id
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, index, labelled in (
+        ("ED", ed, clip.labelled[ed]),
+        ("ES", es, clip.labelled[es]),
+        ("half_sequence", span, clip.labelled[span].all()),
+    ):
+        stem = folder / f"{clip.patient_id}_{clip.view}_{name}"
+        write_atomically(Path(f"{stem}.nii.gz"), nifti_bytes(clip.frames[index], clip.spacing_mm))
+        mask_path = Path(f"{stem}_gt.nii.gz")
+        if labelled:
+            write_atomically(mask_path, nifti_bytes(clip.masks[index], clip.spacing_mm))
+        else:
+            mask_path.unlink(missing_ok=True)  # of an earlier clip of the same name
+    fields = {"ED": int(ed - span.start + 1), "ES": int(es - span.start + 1), "NbFrame": int(span.stop - span.start)}
+    fields |= {"ImageQuality": clip.quality, "EF": clip.ef_percent, "FrameRate": clip.fps}
+    fields |= dict(zip(("LVedv", "LVesv"), clip.volumes_ml or (None, None), strict=True))
+    lines = [f"{key}: {value if isinstance(value, str | int) else float(value)}\n" for key, value in fields.items()
+             if value is not None]  # fmt: skip
+    write_atomically(folder / f"Info_{clip.view}.cfg", "".join(lines).encode())
+
+
+def write_split(root: Path, subgroups: Mapping[str, Sequence[str]]) -> None:
+    """Writes root/database_split/subgroup_{training,validation,testing}.txt, one patient a line.
+
+    Args:
+        root: the folder that holds the patients, or its parent where that folder is called database_nifti.
+        subgroups: patient ids by "training" ("train"), "validation", "testing" ("test"); absent ones are written empty.
+
+    Raises:
+        ValueError: another name of a subgroup.
+    """
+    named = {SPLIT_FILES.get(name, name): ids for name, ids in subgroups.items()}
+    if unknown := set(named) - set(SPLIT_FILES.values()):
+        raise ValueError(f"subgroups {sorted(unknown)} are not of CAMUS: use {sorted(SPLIT_FILES.values())}")
+    folder = Path(root) / "database_split"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SPLIT_FILES.values():
+        write_atomically(folder / f"subgroup_{name}.txt", "".join(f"{i}\n" for i in named.get(name, ())).encode())
+
+
+# ---- the index -----------------------------------------------------------------------------------------------------
+
+
+def index(
+    root: Path, split: str, *, scheme: str = "auto", views: Sequence[str] = VIEWS
+) -> tuple[list[Entry], list[Skipped]]:
+    """The records of a split, sorted by record_id, and what is missing from it.
+
+    Args:
+        root: the folder that holds patient0001, ..., or its parent with database_nifti/.
+        split: "train", "validation", "test" or "all" (every patient folder).
+        scheme: "official" (database_split/*.txt), "number" (1-350 train, 351-400 validation, 401-500 test; only for a
+            tree numbered like that), "auto" (official if its three files exist, else number).
+        views: the views wanted of each patient.
+
+    Raises:
+        FileNotFoundError: `root`, or the files that the official scheme needs, are missing.
+        ValueError: no patient folder, an empty split, a patient in two subgroups, a number that the scheme does not
+            know, an unknown split or scheme.
+    """
+    patients = _patients_folder(Path(root))
+    present = {p.name: p for p in patients.iterdir() if re.fullmatch(r"patient\d+", p.name) and p.is_dir()}
+    if not present:
+        found = sorted(p.name for p in patients.iterdir())
+        raise ValueError(f"{patients} holds no patientNNNN folder; found {len(found)} others: {found[:8]}: give the "
+                         "folder with patient0001, ... or its parent with database_nifti/")  # fmt: skip
+    scheme, groups = _groups(patients, sorted(present), split, scheme)
+    if not (wanted := groups.get(split, [])):
+        counts = {name: len(ids) for name, ids in groups.items()}
+        raise ValueError(f"split {split!r} (scheme {scheme!r}) of {patients} is empty; patients by split: {counts}: "
+                         "choose another split, or complete the tree")  # fmt: skip
+    entries, skipped = [], []
+    for patient_id in sorted(wanted):
+        files = set(os.listdir(present[patient_id])) if patient_id in present else set()
+        for view in views:
+            record_id = f"{patient_id}_{view}"
+            names = [f"{record_id}_{kind}" for kind in ("ED", "ES", "half_sequence")]
+            if any(f"{name}.nii.gz" in files for name in names):
+                entries.append(Entry(record_id, patient_id, view, present[patient_id], "nifti"))
+            elif any(f"{name}.mhd" in files for name in names):
+                entries.append(Entry(record_id, patient_id, view, present[patient_id], "mhd"))
+            elif patient_id in present:
+                detail = f"{present[patient_id]} holds no {record_id}_{{ED,ES,half_sequence}}.nii.gz or .mhd"
+                skipped.append(Skipped(record_id, "view missing", detail))
+            else:
+                skipped.append(Skipped(record_id, "patient missing", f"split {split!r} names it, {patients} lacks it"))
+    return sorted(entries, key=lambda e: e.record_id), skipped
+
+
+def _patients_folder(root: Path) -> Path:
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; looked for patient0001, ... and database_nifti/ in it")
+    return root / "database_nifti" if (root / "database_nifti").is_dir() else root
+
+
+def _groups(patients: Path, present: list[str], split: str, scheme: str) -> tuple[str, dict[str, list[str]]]:
+    """The scheme used, and the patients of each split by it."""
+    if split not in (*SPLIT_FILES, "all") or scheme not in ("auto", "official", "number"):
+        raise ValueError(f"split {split!r}, scheme {scheme!r}: split is one of {[*SPLIT_FILES, 'all']}, scheme one of "
+                         "'auto', 'official', 'number'")  # fmt: skip
+    parent = [patients.parent] if patients.name == "database_nifti" else []
+    folders = [folder / "database_split" for folder in (patients, *parent)]
+    complete = [f for f in folders if all((f / f"subgroup_{name}.txt").is_file() for name in SPLIT_FILES.values())]
+    if scheme == "official" and not complete:
+        raise FileNotFoundError(f"no subgroup_{{training,validation,testing}}.txt in {[str(f) for f in folders]}: add "
+                                "the files of the release, or use scheme='number'")  # fmt: skip
+    if split == "all":
+        return scheme, {"all": present}
+    if scheme != "number" and complete:
+        groups = {key: (complete[0] / f"subgroup_{name}.txt").read_text(encoding="utf-8-sig").split()
+                  for key, name in SPLIT_FILES.items()}  # fmt: skip
+        named = [patient_id for ids in groups.values() for patient_id in ids]
+        if twice := sorted({i for i in named if named.count(i) > 1}):
+            raise ValueError(f"{complete[0]} names {twice[:5]} more than once: a patient belongs to one split")
+        return "official", groups
+    numbers = {patient_id: int(patient_id.removeprefix("patient")) for patient_id in present}
+    if strange := [i for i, number in numbers.items() if not 1 <= number <= 500]:
+        raise ValueError(f"scheme 'number' knows 1..500, {patients} has {strange[:5]}: write database_split files")
+    return "number", {key: [i for i in present if numbers[i] in span] for key, span in SPLIT_NUMBERS.items()}
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def read(entry: Entry, *, sequence: bool = True) -> Clip:
+    """The frames from ED to ES (ED first, whatever the order on disk), or ED and ES alone as a clip of two frames.
+
+    The half sequence is used if it is there and `sequence` holds; else the two frames, whose `fps` is None since they
+    are not neighbours in time. A frame without a mask file is not labelled. Spacing is None unless the header gives mm.
+
+    Raises:
+        UnreadableRecord: "truncated file", "zero frames", "frames of another size", "grey level out of range", "mask of
+            another size", "label out of range", "empty mask", "ED or ES missing", "ED equals ES", "ED not in sequence",
+            "cfg garbled", "axes transposed".
+        ImportError: the .mhd layout without SimpleITK.
+    """
+    info = _read_info(entry)
+    found = _load(entry, SEQUENCES[entry.layout]) if sequence else None
+    if found is not None:
+        (frames, spacing_mm), sequence_masks = found, _load(entry, "half_sequence_gt")
+        ed, es = _ends(entry, frames, info)
+    else:
+        pair = [_load(entry, name) for name in ("ED", "ES")]
+        if pair[0] is None or pair[1] is None:
+            raise _fault(entry, "ED or ES missing", f"{entry.path} needs {entry.record_id}_ED and _ES, or a sequence")
+        images, (spacing_mm, _) = zip(*pair, strict=True)
+        if images[0].shape != images[1].shape or len(images[0]) != 1:
+            detail = f"ED {images[0].shape}, ES {images[1].shape}, expected (1, h, w) twice"
+            raise _fault(entry, "frames of another size", detail)
+        frames, sequence_masks, (ed, es) = np.concatenate(images), None, (0, 1)
+    if frames.min() < 0 or not frames.max() <= 255:
+        raise _fault(entry, "grey level out of range", f"{frames.min()}..{frames.max()}, expected 0..255: rescale it")
+    masks, labelled = np.zeros(frames.shape, np.uint8), np.zeros(len(frames), bool)
+    if sequence_masks is not None:
+        masks, labelled = check_masks(sequence_masks[0], frames.shape, entry.record_id), ~labelled
+    else:
+        for index, name in ((ed, "ED_gt"), (es, "ES_gt")):
+            if (mask := _load(entry, name)) is not None:
+                masks[index] = check_masks(mask[0], (1, *frames.shape[1:]), entry.record_id)[0]
+                labelled[index] = True
+    for index, name in ((ed, "ED"), (es, "ES")):
+        if labelled[index] and not (masks[index] == ENDOCARDIUM).any():
+            raise _fault(entry, "empty mask", f"the {name} mask has no label {ENDOCARDIUM}, the LV endocardium")
+    if ed == es or (found is None and (frames[0] == frames[1]).all() and (masks[0] == masks[1]).all()):
+        raise _fault(entry, "ED equals ES", "they are the same frame: look at Info_*.cfg and at the two images")
+    if labelled[ed]:
+        check_anatomy(masks[ed], entry.record_id)
+    order = np.arange(ed, es + 1) if ed < es else np.arange(ed, es - 1, -1)
+    volumes = (info.get("lvedv"), info.get("lvesv"))
+    return Clip(
+        frames=np.rint(frames[order]).astype(np.uint8), masks=masks[order], labelled=labelled[order],
+        ed_index=0, es_index=len(order) - 1, spacing_mm=spacing_mm, fps=info.get("framerate") if found else None,
+        patient_id=entry.patient_id, view=entry.view, quality=info.get("imagequality"),
+        ef_percent=info.get("ef", info.get("lvef")), volumes_ml=None if None in volumes else volumes,
+    )  # fmt: skip
+
+
+def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:
+    return UnreadableRecord(entry.record_id, reason, detail)
+
+
+def _read_info(entry: Entry) -> dict:
+    """Info_{view}.cfg by lower-case key: those of `NUMBERS`, and imagequality. Empty without the file."""
+    path = entry.path / f"Info_{entry.view}.cfg"
+    if not path.is_file():
+        return {}
+    lines = [line for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()]
+    text = {line.partition(":")[0].strip().lower(): line.partition(":")[2].strip() for line in lines}
+    try:
+        if bad := [line for line in lines if ":" not in line]:
+            raise ValueError(f"line {bad[0][:40]!r} is not 'Key: value'")
+        info: dict = {key: float(text[key]) for key in NUMBERS if text.get(key)}
+        if not np.isfinite(list(info.values())).all() or any(info.get(key, 1) % 1 for key in NUMBERS[:3]):
+            raise ValueError(f"numbers must be finite, frame numbers whole: {info}")
+        if ("ed" in info) != ("es" in info):
+            raise ValueError("only one of ED and ES is given")
+        if quality := text.get("imagequality", "").capitalize():
+            info["imagequality"] = QUALITIES[QUALITIES.index(quality)]
+    except ValueError as error:
+        raise _fault(entry, "cfg garbled", f"{path}: {error}") from error
+    return info
+
+
+def _ends(entry: Entry, frames: Shaped[np.ndarray, "t h w"], info: dict) -> tuple[int, int]:
+    """The indices of ED and ES: those of the cfg, else the two ends of the sequence, told apart by the ED image."""
+    n = len(frames)
+    if "ed" in info:
+        ed, es = int(info["ed"]) - 1, int(info["es"]) - 1
+        if not (0 <= ed < n and 0 <= es < n and info.get("nbframe", n) == n):
+            detail = f"ED {ed + 1}, ES {es + 1}, NbFrame {info.get('nbframe')}, but the sequence has frames 1..{n}"
+            raise _fault(entry, "cfg garbled", detail)
+        return ed, es
+    if (ed_image := _load(entry, "ED")) is None:
+        raise _fault(entry, "ED or ES missing", "neither Info_*.cfg nor an ED image tells which frame is ED: add one")
+    for ed, es in ((0, n - 1), (n - 1, 0)):
+        if np.array_equal(frames[ed], ed_image[0][0]):
+            return ed, es
+    raise _fault(entry, "ED not in sequence", "without Info_*.cfg the ED image must be the first or last frame")
+
+
+def _load(entry: Entry, kind: str) -> tuple[Shaped[np.ndarray, "t h w"], tuple[float, float] | None] | None:
+    """One image as (t, row, column) with (row_mm, column_mm), or None if it is not there."""
+    path = entry.path / f"{entry.record_id}_{kind}{'.nii.gz' if entry.layout == 'nifti' else '.mhd'}"
+    if not path.is_file():
+        return None
+    try:
+        return load_image(path, entry.record_id)
+    except FileNotFoundError as error:  # a header without its data: usual for the sequences of the .mhd release
+        if kind == SEQUENCES["mhd"]:
+            return None
+        raise _fault(entry, "truncated file", f"{error}: fetch it again") from error

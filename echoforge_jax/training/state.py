@@ -1,0 +1,95 @@
+"""Everything a training step reads and writes, as one pytree. A checkpoint is this, whole."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from echoforge_jax.config import Config, OptimiserConfig
+from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.models.pretrained import load_encoder
+from echoforge_jax.models.reforging import Reforging
+
+
+class Networks(NamedTuple):
+    """The two modules of a training: the network itself, and CPR's Wq, Wk, Wv."""
+
+    network: EchoForge
+    reforging: Reforging
+
+
+@flax.struct.dataclass
+class TrainState:
+    """
+    Attributes:
+        step: optimiser steps done.
+        params: {"network": ..., "reforging": ...}.
+        batch_stats: running statistics of the network's norms ({} with group norm).
+        opt_state: of the optimiser.
+        frozen: the epoch t-1 copy that CPR reads: {"params": ..., "batch_stats": ...}, refreshed at each epoch's end.
+        ema: moving average of `params["network"]`, {} where it is off.
+    """
+
+    step: Int[Array, ""]
+    params: dict[str, Any]
+    batch_stats: dict[str, Any]
+    opt_state: Any
+    frozen: dict[str, Any]
+    ema: dict[str, Any]
+
+
+def make_networks(config: Config) -> Networks:
+    return Networks(EchoForge(config.model), Reforging(config.model.channels))
+
+
+def make_optimiser(config: OptimiserConfig, total_steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """Adam with polynomial decay to 0 over the whole training, and its learning rate by step."""
+    decay = max(total_steps - config.warmup_steps, 1)
+    schedule = optax.polynomial_schedule(config.learning_rate, 0.0, config.power, decay)
+    if config.warmup_steps:
+        warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+        schedule = optax.join_schedules([warmup, schedule], [config.warmup_steps])
+    adam = optax.adam(schedule)
+    return (optax.chain(optax.clip_by_global_norm(config.clip_norm), adam) if config.clip_norm else adam), schedule
+
+
+def initial_state(config: Config, optimiser: optax.GradientTransformation, key: PRNGKeyArray) -> TrainState:
+    """Kaiming initialisation, the pretrained encoder where the configuration names one. To be called under `jit`."""
+    networks = make_networks(config)
+    network_key, reforging_key = jax.random.split(key)
+    clip = jnp.zeros((1, 1, config.data.size, config.data.size), jnp.float32)
+    variables = networks.network.init(network_key, clip)
+    if config.model.pretrained:
+        variables = load_encoder(variables, config.model)
+    features = jnp.zeros((1, 2, 2, config.model.channels), jnp.float32)
+    reforging = networks.reforging.init(reforging_key, features, features)["params"]
+    params = {"network": variables["params"], "reforging": reforging}
+    batch_stats = variables.get("batch_stats", {})
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=optimiser.init(params),
+        frozen=copy_of({"params": params, "batch_stats": batch_stats}),
+        ema=copy_of(params["network"]) if config.optimiser.ema_decay else {},
+    )
+
+
+def copy_of(tree: Any) -> Any:
+    """The same values in other buffers (a state is donated: no buffer may stand in it twice)."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+def refresh_frozen(state: TrainState) -> TrainState:
+    """CPR's "epoch t-1 flow" (method: section 4): at an epoch's end the frozen copy becomes what has been learned."""
+    return state.replace(frozen=copy_of({"params": state.params, "batch_stats": state.batch_stats}))
+
+
+def inference_variables(state: TrainState) -> dict[str, Any]:
+    """What prediction needs: the network's parameters (their moving average where there is one) and statistics."""
+    return {"params": state.ema or state.params["network"], "batch_stats": state.batch_stats}
