@@ -81,7 +81,6 @@ class DataConfig:
     batch_clips: int = 4  # over all devices
     training_labels: str = "ed_es"  # ed_es | all
     skip_unreadable: bool = True  # False: the first unreadable record stops the run
-    cache: bool = True  # keep sampled, resized clips in memory
     workers: int = 2  # reader threads
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     simulate: SimulationConfig = dataclasses.field(default_factory=SimulationConfig)
@@ -122,7 +121,8 @@ class TrainingConfig:
     epochs: int = 50
     mesh: tuple[tuple[str, int], ...] = (("data", -1),)
     keep_checkpoints: int = 2
-    checkpoint_every_steps: int = 0  # 0: at each epoch's end
+    checkpoint_every_epochs: int = 1
+    checkpoint_every_steps: int = 0  # besides; 0: never
     validate_every_epochs: int = 1
     log_every_steps: int = 10
     max_steps: int = 0  # stop early and resumably after this many steps; 0: never
@@ -229,6 +229,7 @@ def _check(c: Config) -> None:
         "config.training.keep_checkpoints": c.training.keep_checkpoints,
         "config.training.log_every_steps": c.training.log_every_steps,
         "config.training.validate_every_epochs": c.training.validate_every_epochs,
+        "config.training.checkpoint_every_epochs": c.training.checkpoint_every_epochs,
         "config.optimiser.learning_rate": c.optimiser.learning_rate,
     }  # fmt: skip
     for path, value in positive.items():

@@ -1,0 +1,15 @@
+"""CAMUS-Full: trained as CAMUS-Semi (only ED and ES labelled), scored on every annotated frame (Table 1, 94.36 mDice).
+
+    python -m echoforge_jax.train --config=configs/camus_full.py --config.data.root=CAMUS \
+        --config.model.pretrained=resnet50.safetensors
+
+Not measured. A model of `camus_semi.py` needs no second training: `python -m echoforge_jax.evaluate --protocol=full`.
+"""
+
+from configs.camus_semi import get_config as camus_semi
+
+
+def get_config():
+    config = camus_semi()
+    config.evaluation.protocols = ("full",)
+    return config

@@ -1,0 +1,298 @@
+"""EchoNet-Dynamic on disk: FileList.csv, VolumeTracings.csv and Videos/*.avi, read and written.
+
+Source of the format and of the rasterisation of the tracings: D. Ouyang et al., "Video-based AI for beat-to-beat
+assessment of cardiac function", Nature 580, 2020, and its public code. One apical four-chamber video a patient, two
+traced frames, no pixel spacing.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from skimage.draw import polygon
+
+from data_pipelines.formats.camus_images import write_atomically
+from data_pipelines.records import ENDOCARDIUM, Clip, Skipped, UnreadableRecord
+
+ROWS_PER_FRAME = 21  # the long axis, then 20 chords
+SPLITS = {"train": "TRAIN", "validation": "VAL", "test": "TEST"}
+LIST_COLUMNS = ("FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split")
+TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
+UNKNOWN_SIZE = 2**32  # in an AVI header: a stream of no stated length
+SLACK = 0.05  # a tracing may leave the frame by this fraction of its side; the rasterisation cuts it off there
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One video of FileList.csv, with its rows of VolumeTracings.csv.
+
+    Attributes:
+        record_id: patient_id + "_4CH", as in `Clip`.
+        patient_id: the file name without its extension.
+        path: the video.
+        tracings: (rows, 4) of x1, y1, x2, y2 in pixels, by frame counted from 0; -1: no frame number.
+        fps: frames per second, or None.
+        ef_percent: ejection fraction stated by the data set, per cent, or None.
+        volumes_ml: (EDV, ESV) stated by the data set, ml, or None.
+    """
+
+    record_id: str
+    patient_id: str
+    path: Path
+    tracings: Mapping[int, Float[np.ndarray, "rows 4"]] = dataclasses.field(repr=False, compare=False)
+    fps: float | None
+    ef_percent: float | None
+    volumes_ml: tuple[float, float] | None
+
+
+def index(root: Path, split: str) -> tuple[list[Entry], list[Skipped]]:
+    """The records of a split, sorted by record_id, and those left out.
+
+    Left out are "video missing", "duplicate id" (the first row of a name counts) and "file list garbled" (a number that
+    is none; an empty field is taken as not known).
+
+    Args:
+        root: the folder with FileList.csv, VolumeTracings.csv and Videos/.
+        split: "train", "validation" (VAL in the file), "test" or "all".
+
+    Raises:
+        FileNotFoundError: one of the three is missing.
+        ValueError: a column is missing, the split is unknown or empty.
+    """
+    root = Path(root)
+    if split not in (*SPLITS, "all"):
+        raise ValueError(f"split {split!r} is not one of {[*SPLITS, 'all']}")
+    for name in ("FileList.csv", "VolumeTracings.csv", "Videos"):
+        if not (root / name).exists():
+            raise FileNotFoundError(f"{root / name} is missing: EchoNet-Dynamic is two CSV files and Videos/")
+    rows = _read_rows(root / "FileList.csv", ("filename", "split"))
+    tracings, videos = _read_tracings(root / "VolumeTracings.csv"), set(os.listdir(root / "Videos"))
+    entries: list[Entry] = []
+    skipped: list[Skipped] = []
+    first_split: dict[str, str] = {}
+    for row in rows:
+        patient_id, subset = _stem(row["filename"]), row["split"].upper()
+        duplicate = patient_id in first_split
+        first = first_split.setdefault(patient_id, subset)
+        if split != "all" and subset != SPLITS[split]:
+            continue
+        record_id, video = f"{patient_id}_4CH", root / "Videos" / f"{patient_id}.avi"
+        if duplicate:
+            skipped.append(Skipped(record_id, "duplicate id", f"FileList.csv has it in {first} already"))
+            continue
+        if video.name not in videos:
+            skipped.append(Skipped(record_id, "video missing", f"FileList.csv has it, {video} is not there"))
+            continue
+        try:
+            fps, ef_percent, edv_ml, esv_ml = (_number(row.get(key, "")) for key in ("fps", "ef", "edv", "esv"))
+        except ValueError as error:
+            skipped.append(Skipped(record_id, "file list garbled", f"FPS, EF, EDV or ESV of FileList.csv: {error}"))
+            continue
+        volumes_ml = None if edv_ml is None or esv_ml is None else (edv_ml, esv_ml)
+        traced = tracings.get(patient_id, {})
+        entries.append(Entry(record_id, patient_id, video, traced, fps, ef_percent, volumes_ml))
+    if not entries and not skipped:
+        counts = dict(Counter(row["split"].upper() for row in rows))
+        raise ValueError(f"split {split!r} ({SPLITS.get(split)}) of {root} is empty; rows of FileList.csv: {counts}")
+    return sorted(entries, key=lambda e: e.record_id), sorted(skipped, key=lambda s: s.record_id)
+
+
+def _stem(name: str) -> str:
+    return name[:-4] if name.lower().endswith(".avi") else name
+
+
+def _number(text: str) -> float | None:
+    """None for an empty field; ValueError unless it is a finite number."""
+    if not text:
+        return None
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text!r} is not a finite number")
+    return value
+
+
+def _read_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a CSV file by lower-case column name, without surrounding blanks."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        columns = [name.strip().lower() for name in next(reader, [])]
+        if missing := set(needed) - set(columns):
+            raise ValueError(f"{path} lacks the columns {sorted(missing)}; it has {columns}")
+        short = {name: "" for name in columns}  # so that a row that breaks off has every key
+        return [short | dict(zip(columns, map(str.strip, row), strict=False)) for row in reader if row]
+
+
+def _read_tracings(path: Path) -> dict[str, dict[int, Float[np.ndarray, "rows 4"]]]:
+    """The tracings by patient and frame, rows in the order of the file; a coordinate that is no number is nan."""
+    grouped: dict[str, dict[int, list[list[float]]]] = {}
+    for row in _read_rows(path, tuple(name.lower() for name in TRACING_COLUMNS)):
+        frame = int(row["frame"]) if row["frame"].isdecimal() else -1
+        try:
+            coordinates = [float(row[key]) for key in ("x1", "y1", "x2", "y2")]
+        except ValueError:
+            coordinates = [math.nan] * 4
+        grouped.setdefault(_stem(row["filename"]), {}).setdefault(frame, []).append(coordinates)
+    return {name: {frame: np.array(rows) for frame, rows in frames.items()} for name, frames in grouped.items()}
+
+
+def read(entry: Entry) -> Clip:
+    """The frames from ED to ES, both ends labelled with the LV (label 1). Spacing is None: the data set has none.
+
+    ED is the traced frame with the larger area (of more than two traced frames, ED and ES are the largest and the
+    smallest); a video in which it comes after ES is reversed in time.
+
+    Raises:
+        UnreadableRecord: "fewer than two traced frames", "row count", "truncated file", "zero frames", "video shorter
+            than the traced frame", "coordinates out of range or not finite", "empty mask".
+    """
+    if len(entry.tracings) < 2:
+        raise _fault(entry, "fewer than two traced frames", f"VolumeTracings.csv has frames {sorted(entry.tracings)}")
+    for frame, rows in entry.tracings.items():
+        if len(rows) != ROWS_PER_FRAME:
+            raise _fault(entry, "row count", f"frame {frame} has {len(rows)} rows in VolumeTracings.csv, expected 21")
+    frames = _read_video(entry)
+    height, width = frames.shape[1:]
+    if (last := max(entry.tracings)) >= len(frames):
+        raise _fault(entry, "video shorter than the traced frame", f"frame {last} of {len(frames)}, counted from 0")
+    limit = np.array([width, height, width, height])
+    for frame, rows in entry.tracings.items():
+        if frame < 0 or not ((rows >= -SLACK * limit) & (rows <= (1 + SLACK) * limit)).all():
+            detail = f"traced frame {frame}: x, y {rows.min()}..{rows.max()}, the video is {width} x {height}"
+            raise _fault(entry, "coordinates out of range or not finite", detail)
+    masks = {frame: polygon_mask(rows, height, width) for frame, rows in sorted(entry.tracings.items())}
+    areas = {frame: int(mask.sum()) for frame, mask in masks.items()}
+    ed = max(areas, key=areas.__getitem__)
+    es = min((frame for frame in areas if frame != ed), key=areas.__getitem__)
+    if areas[es] == 0:
+        raise _fault(entry, "empty mask", f"the tracing of frame {es} encloses no pixel")
+    order = np.arange(ed, es + 1) if ed < es else np.arange(ed, es - 1, -1)
+    labels = np.zeros((len(order), height, width), np.uint8)
+    labels[0], labels[-1] = masks[ed] * ENDOCARDIUM, masks[es] * ENDOCARDIUM
+    return Clip(
+        frames=frames[order], masks=labels, labelled=np.isin(order, (ed, es)), ed_index=0, es_index=len(order) - 1,
+        spacing_mm=None, fps=entry.fps, patient_id=entry.patient_id, view="4CH",
+        ef_percent=entry.ef_percent, volumes_ml=entry.volumes_ml,
+    )  # fmt: skip
+
+
+def polygon_mask(rows: Float[np.ndarray, "21 4"], height: int, width: int) -> Bool[np.ndarray, "h w"]:
+    """The area inside a tracing, as the data set's own code draws it (a little large).
+
+    Row 0, the long axis, is dropped; the polygon runs through (x1, y1) of the chords and back through (x2, y2).
+    """
+    x = np.concatenate([rows[1:, 0], rows[:0:-1, 2]])
+    y = np.concatenate([rows[1:, 1], rows[:0:-1, 3]])
+    mask = np.zeros((height, width), bool)
+    mask[polygon(np.rint(y).astype(int), np.rint(x).astype(int), (height, width))] = True
+    return mask
+
+
+def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:
+    return UnreadableRecord(entry.record_id, reason, detail)
+
+
+def _read_video(entry: Entry) -> UInt8[np.ndarray, "t h w"]:
+    with entry.path.open("rb") as file:
+        head, size = file.read(8), os.fstat(file.fileno()).st_size
+    capture = cv2.VideoCapture(str(entry.path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise _fault(entry, "truncated file", f"{entry.path} ({size} bytes) does not open")
+        if head[:4] == b"RIFF" and size < (whole := 8 + int.from_bytes(head[4:], "little")) < UNKNOWN_SIZE:
+            raise _fault(entry, "truncated file", f"{entry.path} has {size} bytes, its header says {whole}")
+        stated, frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), []
+        while (step := capture.read())[0]:
+            frames.append(cv2.cvtColor(step[1], cv2.COLOR_BGR2GRAY))
+    finally:
+        capture.release()
+    if stated > len(frames):
+        raise _fault(entry, "truncated file", f"{entry.path}: {len(frames)} of {stated} frames could be decoded")
+    if not frames:
+        raise _fault(entry, "zero frames", f"{entry.path} opens but holds no frame")
+    return np.stack(frames)
+
+
+def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> None:
+    """Writes Videos/*.avi (MJPG), then FileList.csv and VolumeTracings.csv. Each file appears whole or not at all.
+
+    What the format has no room for is lost: spacing, the labels other than the LV, the masks between ED and ES.
+
+    Args:
+        clips: four-chamber clips with ED and ES known and labelled; unknown fps, EF and volumes become empty fields.
+        root: the folder to write.
+        splits: patient_id -> "TRAIN", "VAL" or "TEST".
+
+    Raises:
+        ValueError: ED or ES is unknown, equal, unlabelled or without an LV; a patient twice, or without a split.
+    """
+    (Path(root) / "Videos").mkdir(parents=True, exist_ok=True)
+    file_list, tracings, written = [LIST_COLUMNS], [TRACING_COLUMNS], set()
+    for clip in clips:
+        name, split = clip.patient_id, splits.get(clip.patient_id)
+        if split not in SPLITS.values() or name in written or clip.view not in ("4CH", ""):
+            raise ValueError(f"{clip.record_id}: split {split!r} must be one of {[*SPLITS.values()]}, the view 4CH, "
+                             f"the patient new (written before: {name in written})")  # fmt: skip
+        for frame in (clip.ed_index, clip.es_index):
+            if frame is None or clip.ed_index == clip.es_index or not clip.labelled[frame]:
+                raise ValueError(f"{clip.record_id}: ED {clip.ed_index}, ES {clip.es_index} must be two, labelled")
+            rows = chords(clip.masks[frame] == ENDOCARDIUM)
+            tracings += [(f"{name}.avi", *row, frame) for row in rows.round(4).tolist()]
+        _write_video(clip, Path(root) / "Videos" / f"{name}.avi")
+        edv_ml, esv_ml = clip.volumes_ml or ("", "")
+        known = ["" if value is None else value for value in (clip.ef_percent, clip.fps)]
+        size = clip.frames.shape[1:]
+        file_list.append((name, known[0], esv_ml, edv_ml, *size, known[1], len(clip), split))
+        written.add(name)
+    for file_name, rows in (("VolumeTracings.csv", tracings), ("FileList.csv", file_list)):
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_atomically(Path(root) / file_name, text.getvalue().encode())
+
+
+def chords(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "21 4"]:
+    """A tracing (x1, y1, x2, y2, pixels) of a mask: its long axis, then 20 chords across it from apex to base.
+
+    The long axis is the first principal axis of the pixels, pointing down (in an apical view the apex is on top). A
+    chord joins the outermost pixels on its line, so a hole or a notch across the axis is filled.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    pixels = np.argwhere(mask)[:, ::-1].astype(np.float64)  # x, y
+    if len(pixels) == 0:
+        raise ValueError("the mask is empty: it has no chords")
+    centre = pixels.mean(axis=0)
+    axis = np.linalg.svd(pixels - centre, full_matrices=False)[2][0]
+    axis = axis if axis[1] >= 0 else -axis
+    across = np.array([axis[1], -axis[0]])
+    along_px, aside_px = (pixels - centre) @ axis, (pixels - centre) @ across
+    rows = []
+    for position in np.linspace(along_px.min(), along_px.max(), ROWS_PER_FRAME - 1):
+        on_line = np.abs(along_px - position) <= max(0.5, np.abs(along_px - position).min())
+        ends = centre + position * axis + np.outer([aside_px[on_line].min(), aside_px[on_line].max()], across)
+        rows.append(ends.ravel())
+    middle = [(row[:2] + row[2:]) / 2 for row in (rows[0], rows[-1])]
+    return np.stack([np.concatenate(middle), *rows])
+
+
+def _write_video(clip: Clip, path: Path) -> None:
+    """MJPG by OpenCV's own encoder, which keeps odd sizes; 50 frames per second where `fps` is not known."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.avi")
+    height, width = clip.frames.shape[1:]
+    fourcc = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(temporary), cv2.CAP_OPENCV_MJPEG, fourcc, clip.fps or 50.0, (width, height))
+    if not writer.isOpened():
+        raise OSError(f"{temporary} ({width} x {height}) cannot be written: is the folder writable?")
+    for frame in clip.frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    os.replace(temporary, path)

@@ -1,0 +1,277 @@
+"""What the probe looks at: how strongly each point of a section reflects, and where the tissue moves.
+
+Reflectivity is evaluated in space, from the outlines of the section, so that the picture fits the labels at any
+instant; the scatterers that carry the speckle move with the tissue. Amplitude 1 (0 dB) is myocardium seen along the beam.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from data_pipelines.simulator.section import Section, View
+
+ANGLE_BINS = 256  # around the centre of the cavity, from base over apex to base
+DISPLACEMENT_REACH_MM = 14.0  # how far outside the wall the surroundings follow it
+ATRIAL_REACH_MM = 40.0  # how far below the mitral plane the surroundings follow it
+Points = Float[np.ndarray, "..."]
+Plane = Float32[np.ndarray, "r b"]
+
+
+def smooth_step(distance: Points) -> Points:
+    """0 below -1, 1 above 1, smooth between."""
+    clipped = np.clip(distance, -1, 1)
+    return 0.5 + 0.5 * clipped * (1.5 - 0.5 * clipped * clipped)
+
+
+def ridge(distance: Points) -> Points:
+    """A thin line: 1 at distance 0, Gaussian on both sides."""
+    return np.exp(-distance * distance)
+
+
+def amplitude(level_db: Points) -> Points:
+    """Decibel to amplitude."""
+    return np.exp(level_db * (math.log(10) / 20))
+
+
+def smooth_noise(rng: np.random.Generator, count: int, width: int) -> Float32[np.ndarray, " n"]:
+    """Noise of mean 0 and unit deviation whose neighbours within about `width` samples are alike."""
+    rough = rng.standard_normal(count + 4 * width)
+    smooth = np.convolve(rough, np.hanning(2 * width + 1), "same")[2 * width : -2 * width]
+    return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blob:
+    """A small bright structure in the cavity that follows the wall: place as shares of the ventricle, sizes in mm."""
+
+    along: float
+    across: float
+    half_length_mm: float
+    half_width_mm: float
+    strength: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Tissue:
+    """Everything about the reflectivity of one view that does not change with time.
+
+    `u_mm`, `v_mm` (from the bowed axis) are the points of a polar grid in heart coordinates; `beam_u`, `beam_v` the
+    direction of the beam there; `surroundings` and `blood` amplitudes outside and inside the chambers.
+    """
+
+    u_mm: Plane
+    v_mm: Plane
+    beam_u: Plane
+    beam_v: Plane
+    surroundings: Plane
+    blood: Plane
+    wall_gain_db: Float32[np.ndarray, " bins"]
+    trabeculae_mm: Float32[np.ndarray, " bins"]
+    blobs: tuple[Blob, ...]
+    leaflet_tips: tuple[float, float]  # tenting height (mm) and meeting point across the annulus (share of its half)
+    right_apex: float  # where the right ventricle begins, as a share of the long axis
+
+
+def sample_tissue(
+    rng: np.random.Generator,
+    section: Section,
+    view: View,
+    x_mm: Plane,
+    z_mm: Plane,
+    surroundings_db: Plane,
+    blood_db: Plane,
+    wall_roughness_db: float,
+) -> Tissue:
+    """Draws the texture of one view; arrays are polar (ranges, beams), `section` is the end-diastolic one."""
+    u_mm, v_mm = view.to_heart(x_mm, z_mm)
+    range_mm = np.hypot(x_mm, z_mm)
+    cosine, sine = math.cos(view.tilt_rad), math.sin(view.tilt_rad)
+    angle = np.linspace(-math.pi, math.pi, ANGLE_BINS, dtype=np.float32)
+    wall_gain_db = wall_roughness_db * smooth_noise(rng, ANGLE_BINS, 14)
+    if view.name == "4CH":
+        wall_gain_db += 2.5 * np.tanh(-1.5 * angle)  # the septum is the clearer wall
+    blobs = tuple(
+        Blob(
+            along=float(rng.uniform(0.45, 0.85)),
+            across=float(side * rng.uniform(0.35, 0.8)),
+            half_length_mm=float(rng.uniform(3, 9)),
+            half_width_mm=float(rng.uniform(1.5, 3.2)),
+            strength=float(rng.uniform(0.1, 0.7)),
+        )
+        for side in rng.choice([-1, 1, 1], size=rng.integers(2, 6))
+    )
+    return Tissue(
+        u_mm=u_mm.astype(np.float32),
+        v_mm=(v_mm - section.bend_at(u_mm)).astype(np.float32),
+        beam_u=((cosine * z_mm + sine * x_mm) / range_mm).astype(np.float32),
+        beam_v=((cosine * x_mm - sine * z_mm) / range_mm).astype(np.float32),
+        surroundings=amplitude(surroundings_db).astype(np.float32),
+        blood=amplitude(blood_db).astype(np.float32),
+        wall_gain_db=wall_gain_db.astype(np.float32),
+        trabeculae_mm=1.1 * smooth_noise(rng, ANGLE_BINS, 4),
+        blobs=blobs,
+        leaflet_tips=(float(rng.uniform(2, 11)), float(rng.uniform(-0.1, 0.35))),
+        right_apex=float(rng.uniform(0.12, 0.32)),
+    )
+
+
+def reflectivity(tissue: Tissue, section: Section) -> Plane:
+    """Echo amplitude of every point of the polar grid at the instant of `section`, (ranges, beams)."""
+    u, v = tissue.u_mm, tissue.v_mm
+    radius, widest, length, wall = section.radius_mm, section.widest_mm, section.length_mm, section.wall_mm
+    across, along = v / radius, (u - widest) / widest
+    inner = np.sqrt(across * across + along * along)
+    outer_mm = (section.epicardial_radius(u, v) - 1) * (radius + wall)  # distance outside the epicardium
+    inner_mm = (inner - 1) * radius  # distance outside the endocardium
+
+    bins = ((np.arctan2(across, -along) + math.pi) * ((ANGLE_BINS - 1) / (2 * math.pi))).astype(np.int32)
+    gain_db = tissue.wall_gain_db[bins]
+    normal_u, normal_v = along / widest, across / radius
+    facing = np.abs(normal_u * tissue.beam_u + normal_v * tissue.beam_v)
+    facing /= np.sqrt(normal_u * normal_u + normal_v * normal_v) + 1e-6
+
+    ragged_mm = tissue.trabeculae_mm[bins] * np.clip((0.9 * length - u) / 20, 0, 1)
+    above_plane = smooth_step((length + 1 - u) / 1.2)
+    cavity = smooth_step((-inner_mm - ragged_mm) / 1.3) * above_plane
+    muscle = smooth_step(-outer_mm / 1.2) * smooth_step((length + 2 - u) / 1.5) * (1 - cavity)
+    atrial_mm = (section.atrial_radius(u, v) - 1) * section.atrium_radius_mm
+    atrium = smooth_step(-atrial_mm / 1.5) * smooth_step((u - length) / 1.2)
+
+    depth_in_wall = np.clip(inner_mm / wall, 0, 1)
+    muscle_db = gain_db - 5 + 5 * facing + 8 * depth_in_wall * (1 - depth_in_wall)
+    surroundings = tissue.surroundings + _fibrous_tissue(tissue, section)
+    if section.view == "4CH":
+        surroundings = _right_heart(tissue, section, surroundings, atrium)
+    echo = surroundings * (1 - np.clip(cavity + muscle + atrium, 0, 1))
+    echo += (cavity + atrium) * tissue.blood + muscle * amplitude(muscle_db)
+
+    pericardium = ridge((outer_mm - 1.2) / 1.2) * (u < length + 3) * amplitude(0.8 * gain_db)
+    if section.view == "4CH":
+        pericardium *= v > -0.35 * radius  # the septum has none
+    echo += 1.9 * pericardium * (0.25 + facing)
+    echo += 0.9 * ridge((inner_mm - 0.6) / 0.8) * (u < length) * facing * facing
+    echo += 0.5 * ridge((atrial_mm - 1) / 1.2) * (u > length - 2)
+    return echo + _cavity_structures(tissue, section, cavity) + _mitral_leaflets(tissue, section)
+
+
+def _fibrous_tissue(tissue: Tissue, section: Section) -> Plane:
+    """The bright tissue around the two ends of the mitral annulus."""
+    u, v, edge_mm = tissue.u_mm, tissue.v_mm, section.annulus_mm + section.wall_mm
+    septal = ridge((u - section.length_mm - 5) / 8) * ridge((v + edge_mm - 3) / 6)
+    lateral = ridge((u - section.length_mm - 1) / 9) * ridge((v - edge_mm - 5) / 8)
+    return 1.6 * septal + 1.9 * lateral
+
+
+def _right_heart(tissue: Tissue, section: Section, surroundings: Plane, left_atrium: Plane) -> Plane:
+    """The four-chamber view's right ventricle and atrium, left of the septum, laid over the surroundings."""
+    u, v, length = tissue.u_mm, tissue.v_mm, section.length_mm
+    level = np.clip(1 - ((u - section.widest_mm) / (section.widest_mm + section.apical_wall_mm)) ** 2, 0, None)
+    septum_mm = (section.radius_mm + section.wall_mm) * np.sqrt(level)
+    from_septum_mm = -v - septum_mm
+    start_mm = tissue.right_apex * length
+    descent = np.clip((u - start_mm) / (length - start_mm), 0, 1)
+    width_mm = section.right_width_mm * np.sqrt(1 - (1 - descent) ** 2) * (1 - 0.3 * descent**3)
+    above_plane = smooth_step((length - u) / 1.5)
+    below_apex = smooth_step((u - start_mm) / 2)
+    ventricle = smooth_step((from_septum_mm - 1) / 1.5) * smooth_step((width_mm - from_septum_mm) / 1.8)
+    ventricle *= above_plane * below_apex
+
+    half_mm = 0.5 * (section.roof_mm - length)
+    atrial = np.hypot((v + section.atrium_radius_mm + 21) / 18, (u - length - half_mm) / half_mm)
+    atrium = smooth_step((1 - atrial) * 12) * (1 - left_atrium)
+
+    chambers = np.clip(ventricle + atrium, 0, 1)
+    free_wall = ridge((from_septum_mm - width_mm - 2.2) / 2.2) * above_plane * below_apex
+    hinge_mm = section.annulus_mm + section.wall_mm
+    tricuspid = ridge((u - length + 1.5) / 1.2) * (v < -hinge_mm) * (v > -hinge_mm - 0.7 * section.right_width_mm)
+    return surroundings * (1 - chambers) + chambers * tissue.blood + 0.8 * free_wall + 0.45 * tricuspid
+
+
+def _cavity_structures(tissue: Tissue, section: Section, cavity: Plane) -> Plane:
+    """Papillary muscles and chordae: blobs in the lower cavity that move in with the wall."""
+    echo = np.zeros_like(cavity)
+    for blob in tissue.blobs:
+        along = (tissue.u_mm - blob.along * section.length_mm) / blob.half_length_mm
+        across = (tissue.v_mm - blob.across * section.radius_mm) / blob.half_width_mm
+        echo += blob.strength * np.exp(-np.square(along * along + across * across))
+    return echo * cavity
+
+
+def _mitral_leaflets(tissue: Tissue, section: Section) -> Plane:
+    """Two closed leaflets from the ends of the annulus to a meeting point in the cavity."""
+    tent_mm, meeting = tissue.leaflet_tips
+    hinge_u, tip_u, tip_v = section.length_mm + 1, section.length_mm + 1 - tent_mm, meeting * section.annulus_mm
+    echo = np.zeros_like(tissue.u_mm)
+    for side in (-1, 1):
+        hinge_v = side * section.annulus_mm
+        run_u, run_v = tip_u - hinge_u, tip_v - hinge_v
+        part = ((tissue.u_mm - hinge_u) * run_u + (tissue.v_mm - hinge_v) * run_v) / (run_u**2 + run_v**2)
+        part = np.clip(part, 0, 1)
+        off_u, off_v = tissue.u_mm - hinge_u - part * run_u, tissue.v_mm - hinge_v - part * run_v
+        echo += 1.1 * np.exp(-(off_u * off_u + off_v * off_v) / 1.0)
+    return echo
+
+
+@dataclasses.dataclass(frozen=True)
+class MaterialPoints:
+    """Points that stick to the tissue, described at end-diastole so that their place at any instant follows.
+
+    A point in the cavity scales with it; a point in the wall keeps its elliptic angle and its share of the thickness; a
+    point outside moves as the nearest epicardium does, less with distance.
+    """
+
+    view: View
+    rest: Section
+    u_mm: Float32[np.ndarray, " n"]
+    v_mm: Float32[np.ndarray, " n"]
+    sine: Float32[np.ndarray, " n"]
+    cosine: Float32[np.ndarray, " n"]
+    wall_share: Float32[np.ndarray, " n"]  # 0 endocardium, 1 epicardium; -1 inside the cavity
+    follows: Float32[np.ndarray, " n"]  # share of the wall's displacement, 0..1
+
+    @property
+    def in_cavity(self) -> np.ndarray:
+        return self.wall_share < 0
+
+    def only(self, chosen: np.ndarray) -> MaterialPoints:
+        """The points where `chosen` is True."""
+        columns = (self.u_mm, self.v_mm, self.sine, self.cosine, self.wall_share, self.follows)
+        return MaterialPoints(self.view, self.rest, *(column[chosen] for column in columns))
+
+    def positions_mm(self, section: Section) -> tuple[Points, Points]:
+        """Probe coordinates (x, z), mm, at the instant of `section`."""
+        start_u, start_v = self._attachment_mm(self.rest)
+        now_u, now_v = self._attachment_mm(section)
+        inside = self.in_cavity
+        length_growth = section.length_mm / self.rest.length_mm - 1
+        radius_growth = section.radius_mm / self.rest.radius_mm - 1
+        shift_u = np.where(inside, self.u_mm * length_growth, now_u - start_u) * self.follows
+        shift_v = np.where(inside, self.v_mm * radius_growth, now_v - start_v) * self.follows
+        u_mm = self.u_mm + shift_u
+        return self.view.to_probe(u_mm, self.v_mm + shift_v + section.bend_at(u_mm))
+
+    def _attachment_mm(self, section: Section) -> tuple[Points, Points]:
+        widest_mm = section.widest_mm + self.wall_share * section.apical_wall_mm
+        radius_mm = section.radius_mm + self.wall_share * section.wall_mm
+        return section.widest_mm - widest_mm * self.cosine, radius_mm * self.sine
+
+
+def attach(view: View, rest: Section, x_mm: Float[np.ndarray, " n"], z_mm: Float[np.ndarray, " n"]) -> MaterialPoints:
+    """Attaches points given in probe coordinates (mm) at end-diastole to the tissue of the section `rest`."""
+    u, v = view.to_heart(x_mm, z_mm)
+    v = v - rest.bend_at(u)
+    inside = rest.endocardial_radius(u, v) < 1
+    share = np.zeros_like(u)
+    for _ in range(6):  # the ellipse through the point, by Newton's rule on its share of the wall
+        radius_mm = rest.radius_mm + share * rest.wall_mm
+        across, along = v / radius_mm, (rest.widest_mm - u) / (rest.widest_mm + share * rest.apical_wall_mm)
+        share = np.clip(share + (np.hypot(across, along) - 1) * radius_mm / rest.wall_mm, 0, 1)
+    angle = np.arctan2(across, along)
+    outside_mm = np.maximum(rest.epicardial_radius(u, v) - 1, 0) * (rest.radius_mm + rest.wall_mm)
+    follows = np.exp(-outside_mm / DISPLACEMENT_REACH_MM - np.maximum(u - rest.length_mm, 0) / ATRIAL_REACH_MM)
+    columns = (u, v, np.sin(angle), np.cos(angle), np.where(inside, -1, share), follows)
+    return MaterialPoints(view, rest, *(column.astype(np.float32) for column in columns))

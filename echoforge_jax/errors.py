@@ -1,0 +1,45 @@
+"""Exit codes, and errors as a person at a terminal should meet them: one message, no traceback."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data_pipelines.loader import EmptySplit
+from data_pipelines.records import UnreadableRecord
+from echoforge_jax.config import ConfigError
+from echoforge_jax.training.checkpoint import CheckpointError
+from echoforge_jax.training.loop import NonFiniteLoss
+
+OK, FAILED, USAGE, NON_FINITE, STORAGE, INTERRUPTED, KILLED_BY_USER = 0, 1, 2, 3, 74, 75, 130
+
+
+@contextmanager
+def exit_with() -> Iterator[None]:
+    """Known faults end the process with a message and a code of their own; anything else is a bug and shows its trace.
+
+    2: configuration, data or paths. 3: non-finite loss. 74: a checkpoint or file could not be written or read.
+    130: a second Ctrl-C.
+    """
+    try:
+        yield
+    except (ConfigError, EmptySplit, UnreadableRecord, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        _stop(error, USAGE)
+    except NonFiniteLoss as error:
+        _stop(error, NON_FINITE)
+    except CheckpointError as error:
+        _stop(error, STORAGE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        _stop(error, STORAGE)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(KILLED_BY_USER)
+
+
+def _stop(error: Exception, code: int) -> None:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    sys.exit(code)

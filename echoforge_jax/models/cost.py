@@ -1,0 +1,31 @@
+"""What a configuration costs, counted by the compiler before anything runs.
+
+The cost analysis counts a scan's body once. All other work of a clip is proportional to its frames, so a clip of t
+frames costs t times a clip of one, whose scan has length one. FLOPs are 2 x multiply-adds, forward pass.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from echoforge_jax.config import ModelConfig
+from echoforge_jax.models.echoforge import EchoForge
+
+
+class Cost(NamedTuple):
+    parameters: int
+    gflops_per_clip: float
+
+
+def count_cost(config: ModelConfig, frames: int, size: int) -> Cost:
+    """Parameters of the network (without CPR, which inference does not have) and GFLOPs of one clip's forward pass."""
+    network = EchoForge(config)
+    clip = jax.ShapeDtypeStruct((1, 1, size, size), jnp.float32)
+    variables = jax.eval_shape(network.init, jax.random.key(0), clip)
+    lowered = jax.jit(lambda v, x: network.apply(v, x)[0].logits).lower(variables, clip)
+    flops = lowered.cost_analysis()["flops"]
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    return Cost(parameters, frames * flops / 1e9)

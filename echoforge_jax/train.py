@@ -1,0 +1,73 @@
+"""Trains and evaluates: `python -m echoforge_jax.train --config=configs/quickstart.py --workdir=runs/quickstart`.
+
+Simulates the data first where the configuration asks for it. Run again, the same command resumes an interrupted
+training, or says that it is done. Exit codes: 0 done, 75 interrupted and saved, 2 configuration or data, 3 non-finite
+loss, 74 storage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from data_pipelines.simulator.cohort import write_cohort
+from echoforge_jax.config import Config, ConfigError, read_config
+from echoforge_jax.errors import INTERRUPTED, exit_with
+from echoforge_jax.evaluate import evaluate, table
+from echoforge_jax.inference import Predictor
+from echoforge_jax.training.log import progress_bar, say
+from echoforge_jax.training.loop import Outcome, train
+from echoforge_jax.training.workdir import claim, is_done
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file with get_config(); fields: --config.data.size=128")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<name of the config file>.")
+
+
+def run(config: Config, workdir: Path) -> Outcome:
+    """Simulation (if asked for), training, evaluation and report of one configuration in one folder."""
+    if config.data.simulate.patients and not config.data.root:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(workdir / "simulated")))
+    if not config.data.root:
+        raise ConfigError("config.data.root is empty; give the data's folder: --config.data.root=PATH")
+    claim(workdir, config)
+    if is_done(workdir):
+        say(f"{workdir} is done already; remove it or use another --workdir to train anew")
+    else:
+        if config.data.simulate.patients:
+            _simulate(config)
+        if train(config, workdir) is Outcome.INTERRUPTED:
+            return Outcome.INTERRUPTED
+        predictor, trained, _ = Predictor.load(workdir / "inference")
+        evaluate(trained, predictor, config.evaluation.split, config.evaluation.protocols, workdir)
+    print(table(json.loads((workdir / "metrics.json").read_text())))
+    print(f"report: {workdir / 'report.html'}")
+    return Outcome.FINISHED
+
+
+def _simulate(config: Config) -> None:
+    wanted = config.data.simulate
+    with progress_bar() as bar:
+        task = bar.add_task("simulating", total=wanted.patients, note="patients")
+        write_cohort(
+            Path(config.data.root), patients=wanted.patients, seed=wanted.seed, frames=wanted.frames, size=wanted.size,
+            processes=wanted.processes, progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+
+
+def main(_: list[str]) -> None:
+    with exit_with():
+        if _CONFIG.value is None:
+            raise ConfigError("--config is missing; for a first look: --config=configs/quickstart.py")
+        name = Path(flags.FLAGS["config"].config_filename.split(":")[0]).stem
+        workdir = Path(_WORKDIR.value or f"runs/{name}")
+        if run(read_config(_CONFIG.value), workdir) is Outcome.INTERRUPTED:
+            sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,165 @@
+"""Checkpoints: the only file that names Orbax.
+
+A run's folder holds `checkpoints/` (whole states, the last N), `best/` (the whole state with the highest validation
+Dice) and `inference/` (parameters and statistics of the best epoch, with everything needed to use them).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from jax.sharding import Sharding
+
+from echoforge_jax.training.state import TrainState
+
+STATE, META = "state", "meta"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read: says where, why, and what is still there."""
+
+
+class Checkpoints:
+    """The states of one run. Saves happen in the background; `wait` (or leaving the `with` block) makes them sure."""
+
+    def __init__(self, workdir: Path, keep: int):
+        self.root = workdir.absolute()
+        self._last = _manager(self.root / "checkpoints", max_to_keep=keep)
+        self._best = _manager(
+            self.root / "best", max_to_keep=1, best_fn=lambda m: m["validation_dice_percent"], best_mode="max"
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.wait()
+        except CheckpointError:
+            if kind is None:
+                raise
+        self._last.close()
+        self._best.close()
+
+    def latest_step(self) -> int | None:
+        """The last whole checkpoint's step. A torn one (killed while being written) is not counted."""
+        return self._last.latest_step()
+
+    def save(self, state: TrainState, meta: dict[str, Any]) -> None:
+        """Saves the state at its own step; does nothing where that step is saved already."""
+        step = int(state.step)
+        if self._last.latest_step() != step:
+            self._write(self._last, step, state, meta)
+
+    def save_best(self, state: TrainState, meta: dict[str, Any], dice_percent: float) -> None:
+        self._write(self._best, int(state.step), state, meta, metrics={"validation_dice_percent": dice_percent})
+
+    def restore(self, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """The last state, placed as `target` (shapes with our shardings), and its meta data.
+
+        Raises:
+            CheckpointError: it cannot be read, or was made with another model.
+        """
+        step = self.latest_step()
+        args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target), META: ocp.args.JsonRestore()})
+        try:
+            restored = self._last.restore(step, args=args)
+        except (ValueError, KeyError, OSError) as error:
+            raise CheckpointError(
+                f"checkpoint {self.root / 'checkpoints' / str(step)} does not fit this run: {_first_line(error)}\n"
+                "expected the state of the same model configuration; use another --workdir, or remove the folder"
+            ) from error
+        # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
+        return jax.jit(lambda s: jax.tree.map(jnp.copy, s))(restored[STATE]), restored[META]
+
+    def wait(self) -> None:
+        """Blocks until every save is on disk.
+
+        Raises:
+            CheckpointError: a save failed; says which checkpoint is the last good one.
+        """
+        for manager in (self._last, self._best):
+            try:
+                manager.wait_until_finished()
+            except Exception as error:
+                raise self._failed(error) from error
+
+    def _write(self, manager: ocp.CheckpointManager, step: int, state: TrainState, meta: dict, **kwargs: Any) -> None:
+        args = ocp.args.Composite(**{STATE: ocp.args.StandardSave(state), META: ocp.args.JsonSave(meta)})
+        needed = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.root).free
+        if free < needed:
+            raise self._failed(OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB wanted"))
+        try:
+            manager.save(step, args=args, **kwargs)
+        except Exception as error:  # Orbax raises what tensorstore, etils and the file system raise
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> CheckpointError:
+        full = "No space left" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
+        good = self.latest_step()
+        kept = "no checkpoint exists yet" if good is None else f"the last good checkpoint is step {good}"
+        return CheckpointError(
+            f"a checkpoint could not be written under {self.root}: "
+            f"{'the disk is full: ' if full else ''}{_first_line(error)}; {kept}"
+            f"{'; free some space and run the same command again' if full else ''}"
+        )
+
+
+def abstract_state(shapes: Any, sharding: Sharding) -> Any:
+    """`jax.eval_shape` of a state -> restore target that carries this run's sharding."""
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes)
+
+
+def save_inference(folder: Path, variables: dict[str, Any], card: dict[str, Any]) -> None:
+    """A small checkpoint for prediction: parameters, statistics, and the card (configuration, preprocessing, metrics).
+
+    It replaces an older one only when the new one is whole.
+    """
+    folder = folder.absolute()
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(fresh / "variables", variables)
+        checkpointer.wait_until_finished()
+    if jax.process_index() == 0:
+        (fresh / "card.json").write_text(json.dumps(card, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(fresh, folder)
+
+
+def load_inference(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(variables, card) of `save_inference`.
+
+    Raises:
+        CheckpointError: the folder holds no inference checkpoint.
+    """
+    folder = folder.absolute()
+    if not (folder / "card.json").is_file():
+        raise CheckpointError(
+            f"{folder} holds no inference checkpoint (card.json is missing); expected <workdir>/inference of a training "
+            "that has validated at least once"
+        )
+    card = json.loads((folder / "card.json").read_text())
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with ocp.StandardCheckpointer() as checkpointer:
+        shapes = checkpointer.metadata(folder / "variables").item_metadata.tree
+        target = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=here), shapes)
+        return checkpointer.restore(folder / "variables", target), card
+
+
+def _manager(folder: Path, **options: Any) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(create=True, **options))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:400] if text else type(error).__name__

@@ -1,0 +1,80 @@
+"""What a run writes while it runs: `metrics.jsonl` (one JSON object a line), TensorBoard, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich.console
+import rich.progress
+from tensorboardX import SummaryWriter
+
+METRICS = "metrics.jsonl"
+
+
+class RunLog:
+    """Metrics of a run. A resumed run drops the lines its lost steps had written and goes on where its state is."""
+
+    def __init__(self, workdir: Path, resumed_step: int):
+        self.lines = [line for line in read_metrics(workdir) if line["step"] <= resumed_step]
+        self._file = (workdir / METRICS).open("w")
+        self._file.writelines(json.dumps(line) + "\n" for line in self.lines)
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_step + 1)
+
+    def write(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
+        """One line; `kind` is "train" (means since the last one) or "epoch" (the whole epoch, with validation)."""
+        self.lines.append({"kind": kind, "step": step, "epoch": epoch, **values})
+        self._file.write(json.dumps(self.lines[-1]) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def epoch_means(self, epoch: int) -> dict[str, float]:
+        """Means over the steps of an epoch, those before an interruption included."""
+        before = max((line["step"] for line in self.lines if line["epoch"] < epoch), default=0)
+        lines = [line for line in self.lines if line["epoch"] == epoch and line["kind"] == "train"]
+        steps = [line["step"] - previous for line, previous in zip(lines, [before, *(x["step"] for x in lines)], strict=False)]
+        names = lines[-1].keys() - {"kind", "step", "epoch"}
+        return {
+            name: sum(n * line[name] for n, line in zip(steps, lines, strict=True) if name in line)
+            / sum(n for n, line in zip(steps, lines, strict=True) if name in line)
+            for name in sorted(names)
+        }
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """All whole lines of a run's metrics.jsonl, oldest first; a line that a kill cut short is left out."""
+    path = workdir / METRICS
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def progress_bar() -> rich.progress.Progress:
+    """A bar with done/total, a note, elapsed and left time; silent where there is no terminal."""
+    return rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("{task.fields[note]}"),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("left"),
+        rich.progress.TimeRemainingColumn(),
+        console=rich.console.Console(file=sys.stderr),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def say(message: str) -> None:
+    """A line for the person who watches."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,252 @@
+"""The training loop: data, steps, validation, checkpoints, interruptions. All mathematics is in `step.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from rich.progress import Progress
+
+from data_pipelines.augment import Augmentation
+from data_pipelines.clips import SampledClip, sample_clip
+from data_pipelines.loader import Source, TrainingBatches, load_split
+from data_pipelines.records import summarise_skipped
+from echoforge_jax import parallel
+from echoforge_jax.config import Config
+from echoforge_jax.models.cost import count_cost
+from echoforge_jax.models.pretrained import with_preprocessing
+from echoforge_jax.training import flamerise
+from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state, save_inference
+from echoforge_jax.training.log import RunLog, progress_bar, say
+from echoforge_jax.training.state import (
+    Networks,
+    TrainState,
+    inference_variables,
+    initial_state,
+    make_networks,
+    make_optimiser,
+    refresh_frozen,
+)
+from echoforge_jax.training.step import Metrics, Step, make_step
+from echoforge_jax.training.validation import Validator
+
+VALIDATION = "validation_dice_percent"
+
+
+class Outcome(enum.Enum):
+    """How a training ended."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"  # saved; the same command goes on
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss or its gradient is NaN or infinite; the last checkpoint is untouched."""
+
+
+def source_of(config: Config) -> Source:
+    return Source(config.data.format, Path(config.data.root), config.data.split_scheme, config.data.views)
+
+
+def load(config: Config, split: str) -> list[SampledClip]:
+    """A split in memory, with a line that says what was read and one a reason for what was not."""
+    data = config.data
+    with progress_bar() as bar:
+        task = bar.add_task(f"reading {split}", total=None, note="clips")
+        clips, skipped = load_split(
+            source_of(config), split, lambda clip: sample_clip(clip, data.frames, data.size, data.training_labels),
+            skip_unreadable=data.skip_unreadable, threads=data.workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    labelled = sum(int(clip.labelled.sum()) for clip in clips)
+    say(f"{split}: {len(clips)} clips of {data.frames} frames, {labelled} frames labelled, {len(skipped)} records skipped")
+    if skipped:
+        say("  " + summarise_skipped(skipped).replace("\n", "\n  "))
+    return clips
+
+
+def train(config: Config, workdir: Path) -> Outcome:
+    """Trains to the end of the configuration's epochs, or until SIGTERM or Ctrl-C, from the last checkpoint if any.
+
+    Raises:
+        NonFiniteLoss: names the step; nothing is saved from it on.
+        CheckpointError, ConfigError, EmptySplit, UnreadableRecord: as their docstrings say.
+    """
+    config = dataclasses.replace(config, model=with_preprocessing(config.model))
+    mesh = parallel.make_mesh(config.training.mesh)
+    parallel.check_batch(mesh, config.data.batch_clips)
+    batches = TrainingBatches(
+        load(config, "train"), config.data.batch_clips, config.seed,
+        Augmentation(**dataclasses.asdict(config.data.augment)), jax.process_index(), jax.process_count(),
+    )  # fmt: skip
+    networks = make_networks(config)
+    validator = Validator(networks.network, load(config, "validation"), config.data.batch_clips, mesh)
+    run = _Run(config, workdir, batches, validator, networks, mesh)
+    with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints, catch_signals() as stop:
+        return run.go(checkpoints, stop)
+
+
+@contextmanager
+def catch_signals() -> Iterator[dict[str, bool]]:
+    """SIGTERM and Ctrl-C set a flag that the loop reads between steps; a second Ctrl-C stops at once."""
+    stop = {"asked": False}
+
+    def ask(number: int, _: Any) -> None:
+        if stop["asked"] and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop["asked"] = True
+        say(f"{signal.Signals(number).name}: saving after this step (Ctrl-C again stops without saving)")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Run:
+    """The parts of one training that do not change while it runs, and the loop over its steps."""
+
+    def __init__(
+        self, config: Config, workdir: Path, batches: TrainingBatches, validator: Validator, networks: Networks, mesh: Mesh
+    ):
+        self.config, self.workdir, self.batches = config, workdir, batches
+        self.validator, self.networks, self.mesh = validator, networks, mesh
+        self.steps_per_epoch = batches.steps_per_epoch
+        self.total_steps = config.training.epochs * self.steps_per_epoch
+        self.optimiser, self.learning_rate = make_optimiser(config.optimiser, self.total_steps)
+        self.schedules = flamerise.by_step(config.semi, config.training.epochs, self.steps_per_epoch)
+        self.pseudo = config.semi.pseudo_labels != "none" and batches.has_unlabelled_frames
+        self.refresh = jax.jit(refresh_frozen, donate_argnums=0)
+        self._compiled: dict[bool, Step] = {}
+
+    def go(self, checkpoints: Checkpoints, stop: dict[str, bool]) -> Outcome:
+        training, clips = self.config.training, self.config.data.batch_clips
+        self._describe()
+        state = self._start(checkpoints)
+        step = first = int(state.step)
+        last = min(self.total_steps, training.max_steps or self.total_steps)
+        log = RunLog(self.workdir, step)
+        window: list[Metrics] = []
+        started = time.monotonic()
+        try:
+            with progress_bar() as bar:
+                task = bar.add_task("training", total=self.total_steps, completed=step, note="compiling the step")
+                for batch in self.batches.iterate(step, last, self.config.data.workers):
+                    state, metrics = self._step(step)(state, parallel.put_batch(batch, self.mesh))
+                    window.append(metrics)
+                    step += 1
+                    epoch, within = (step - 1) // self.steps_per_epoch + 1, step % self.steps_per_epoch
+                    rate = (step - first) * clips / (time.monotonic() - started)
+                    note = f"steps, epoch {epoch}/{training.epochs}, {rate:.1f} clips/s"
+                    bar.update(task, completed=step, note=note)
+                    saves = stop["asked"] or step == last
+                    saves |= bool(training.checkpoint_every_steps) and step % training.checkpoint_every_steps == 0
+                    saves |= within == 0 and epoch % training.checkpoint_every_epochs == 0
+                    if saves or within == 0 or step % training.log_every_steps == 0:
+                        log.write("train", step, epoch, {**_checked_means(window, step), "clips_per_s": rate})
+                        window = []
+                    if within == 0:
+                        state = self.refresh(state)
+                        self._end_epoch(state, step, epoch, checkpoints, log, bar)
+                    if saves:
+                        checkpoints.save(state, {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch})
+                    if stop["asked"]:
+                        break
+        finally:
+            log.close()
+        checkpoints.wait()
+        if step >= self.total_steps:
+            return Outcome.FINISHED
+        say(f"stopped and saved at step {step} of {self.total_steps}; the same command goes on from there")
+        return Outcome.INTERRUPTED
+
+    def _describe(self) -> None:
+        cost = count_cost(self.config.model, self.config.data.frames, self.config.data.size)
+        say(f"devices: {dict(self.mesh.shape)} of {jax.devices()[0].device_kind} ({jax.default_backend()})")
+        say(
+            f"model: {cost.parameters / 1e6:.2f} M parameters, {cost.gflops_per_clip:.1f} GFLOPs a clip of "
+            f"{self.config.data.frames} frames of {self.config.data.size}x{self.config.data.size} (2 x multiply-adds, "
+            "compiler's count)"
+        )
+        say(f"training: {self.total_steps} steps, {self.steps_per_epoch} an epoch, {self.config.training.epochs} epochs")
+        if self.config.semi.pseudo_labels != "none" and not self.pseudo:
+            say("every frame is labelled: there is nothing to make pseudo-labels for, CPR only trains its own weights")
+
+    def _start(self, checkpoints: Checkpoints) -> TrainState:
+        """The last checkpoint's state, or a new one."""
+        same = parallel.replicated(self.mesh)
+        key = jax.random.key(self.config.seed)
+        init = lambda k: initial_state(self.config, self.optimiser, k)  # noqa: E731
+        if checkpoints.latest_step() is None:
+            return jax.jit(init, out_shardings=same)(key)
+        state, meta = checkpoints.restore(abstract_state(jax.eval_shape(init, key), same))
+        if meta["steps_per_epoch"] != self.steps_per_epoch:
+            raise CheckpointError(
+                f"the checkpoint was made with {meta['steps_per_epoch']} steps an epoch, the data now give "
+                f"{self.steps_per_epoch}: records were added or removed; use another --workdir"
+            )
+        say(f"resumed from step {int(state.step)} of {self.total_steps}")
+        return state
+
+    def _step(self, step: int) -> Step:
+        """The compiled step for this point of the training; with pseudo-labels only once their weight is above 0."""
+        with_pseudo_labels = self.pseudo and float(self.schedules.pseudo_weight(step)) > 0
+        if with_pseudo_labels not in self._compiled:
+            self._compiled[with_pseudo_labels] = make_step(
+                self.config, self.networks, self.optimiser, self.learning_rate, self.schedules, self.mesh,
+                with_pseudo_labels=with_pseudo_labels,
+            )  # fmt: skip
+        return self._compiled[with_pseudo_labels]
+
+    def _end_epoch(
+        self, state: TrainState, step: int, epoch: int, checkpoints: Checkpoints, log: RunLog, bar: Progress
+    ) -> None:
+        training = self.config.training
+        values = log.epoch_means(epoch)
+        if epoch % training.validate_every_epochs == 0 or epoch == training.epochs:
+            variables = inference_variables(state)
+            dice = self.validator.dice_percent(variables)
+            best = max((line.get(VALIDATION, -1.0) for line in log.lines), default=-1.0)
+            values[VALIDATION] = dice
+            if dice > best:
+                card = {"config": dataclasses.asdict(self.config), "step": step, "epoch": epoch, VALIDATION: dice}
+                checkpoints.save_best(state, {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch}, dice)
+                save_inference(self.workdir / "inference", variables, card)
+        log.write("epoch", step, epoch, values)
+        shown = [f"epoch {epoch}/{training.epochs}", f"loss {values['loss']:.4f}"]
+        if VALIDATION in values:
+            shown.append(f"validation Dice (ED and ES, network size) {values[VALIDATION]:.2f} %")
+        if "lambda" in values:
+            shown.append(f"lambda {values['lambda']:.2f}, confident pixels {100 * values['confident_share']:.0f} %")
+        shown.append(f"{values['clips_per_s']:.1f} clips/s")
+        bar.console.print(", ".join(shown), highlight=False)
+        if bar.disable:
+            say(", ".join(shown))
+
+
+def _checked_means(window: list[Metrics], step: int) -> dict[str, float]:
+    """Means of the metrics of the last steps.
+
+    Raises:
+        NonFiniteLoss: in one of them; that step and those after it changed nothing.
+    """
+    fetched = [{name: float(value) for name, value in metrics.items()} for metrics in window]
+    for place, found in enumerate(fetched, step - len(fetched) + 1):
+        if not found["finite"]:
+            raise NonFiniteLoss(
+                f"step {place}: loss {found['loss']}, gradient norm {found['gradient_norm']}; "
+                "training stopped, the last checkpoint is kept. Lower config.optimiser.learning_rate, set "
+                "config.optimiser.clip_norm, or look at the batch of that step"
+            )
+    return {name: float(np.mean([m[name] for m in fetched])) for name in fetched[-1] if name != "finite"}

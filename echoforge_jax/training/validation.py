@@ -1,0 +1,53 @@
+"""Validation during training: mean Dice of the annotated ED and ES frames of a split, at network size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from data_pipelines.clips import SampledClip
+from echoforge_jax import parallel
+from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.training.losses import dice_percent
+
+
+class Validator:
+    """Scores the network on clips held in memory. No reference reaches the network: it is compared afterwards."""
+
+    def __init__(self, network: EchoForge, clips: Sequence[SampledClip], batch_clips: int, mesh: Mesh):
+        self.clips, self.batch_clips, self.mesh = clips, batch_clips, mesh
+
+        def score(
+            variables: dict[str, Any], image: Float[Array, "b t h w"], mask: Float[Array, "b t h w"]
+        ) -> Float[Array, "b t"]:
+            outputs, _ = network.apply(variables, image)
+            return dice_percent((outputs.logits >= 0).astype(jnp.float32), mask)
+
+        same, rows = parallel.replicated(mesh), parallel.over_batch(mesh)
+        self._score = jax.jit(score, in_shardings=(same, rows, rows), out_shardings=same)
+
+    def dice_percent(self, variables: dict[str, Any], progress: Callable[[int, int], None] | None = None) -> float:
+        """Mean Dice over the annotated first (ED) and last (ES) frames of all clips, per cent."""
+        scores = []
+        for first in range(0, len(self.clips), self.batch_clips):
+            places = [min(i, len(self.clips) - 1) for i in range(first, first + self.batch_clips)]
+            clips = [self.clips[i] for i in places]
+            batch = {
+                "image": np.stack([c.frames for c in clips]).astype(np.float32) / np.float32(255),
+                "mask": np.stack([c.mask for c in clips]).astype(np.float32),
+            }
+            share = self.batch_clips // jax.process_count()
+            rows = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+            placed = parallel.put_batch({k: v[rows] for k, v in batch.items()}, self.mesh)
+            dice = np.asarray(self._score(variables, placed["image"], placed["mask"]))
+            for row in range(min(self.batch_clips, len(self.clips) - first)):
+                scores += [dice[row, t] for t in (0, -1) if clips[row].annotated[t]]
+            if progress is not None:
+                progress(min(first + self.batch_clips, len(self.clips)), len(self.clips))
+        return float(np.mean(scores))

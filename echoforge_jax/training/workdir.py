@@ -1,0 +1,67 @@
+"""The folder of a run: its configuration and versions are written once, and a later command must agree with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from echoforge_jax.config import Config, ConfigError
+
+FREE_TO_CHANGE = ("training.max_steps", "training.keep_checkpoints", "training.log_every_steps", "data.workers")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "nibabel")
+
+
+def claim(workdir: Path, config: Config) -> None:
+    """Makes the folder, or checks that it belongs to a run of the same configuration.
+
+    Raises:
+        ConfigError: the folder holds a run of another configuration (the fields are named), or something else.
+    """
+    record = workdir / "config.json"
+    now = json.loads(json.dumps(dataclasses.asdict(config)))
+    if record.exists():
+        before = _flat(json.loads(record.read_text())["config"])
+        differing = [
+            f"  config.{name}: {before.get(name)!r} there, {value!r} now"
+            for name, value in _flat(now).items()
+            if before.get(name) != value and name not in FREE_TO_CHANGE
+        ]
+        if differing:
+            raise ConfigError(
+                f"{workdir} holds a run of another configuration:\n" + "\n".join(differing) + "\nuse another --workdir"
+            )
+        return
+    if workdir.exists() and any(p.name != "simulated" for p in workdir.iterdir()):
+        raise ConfigError(f"{workdir} is not empty and holds no run (config.json is missing); use another --workdir")
+    workdir.mkdir(parents=True, exist_ok=True)
+    about = {
+        "config": now,
+        "command": sys.argv,
+        "git_commit": _git_commit(),
+        "python": sys.version.split()[0],
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+    record.write_text(json.dumps(about, indent=1))
+
+
+def is_done(workdir: Path) -> bool:
+    """Whether the run was trained, evaluated and reported (metrics.json is written last)."""
+    return (workdir / "metrics.json").is_file()
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in tree.items():
+        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return out
+
+
+def _git_commit() -> str | None:
+    here = Path(__file__).parent
+    found = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -1,0 +1,227 @@
+"""The report parses, asks for nothing from anywhere, and holds the numbers it was given."""
+
+import base64
+import hashlib
+import html.parser
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from echoforge_jax.evaluation.evaluator import DISTANCES, EF_METHODS, summarise
+from echoforge_jax.evaluation.overlap import dice
+from echoforge_jax.report.figures import (
+    Overlay,
+    dice_by_phase_view,
+    learning_curves,
+    overlay_grid,
+    overlay_png,
+    overlay_rgb,
+    regression_and_bland_altman,
+)
+from echoforge_jax.report.html import _comparison, write_report
+
+VOID = {"meta", "img", "source", "br", "link", "input"}
+PNG = b"\x89PNG"
+
+
+class Page(html.parser.HTMLParser):
+    """Refuses tags that are not closed in order; keeps attributes and the text."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open_tags, self.attributes, self.text = [], [], ""
+        self.feed(text)
+        assert not self.open_tags
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open_tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open_tags.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def rows(n=12, unit="mm", seed=0):
+    """Frame and EF rows as the evaluator makes them; patient 2 has one empty prediction, patient 3 a failed EF."""
+    rng = np.random.default_rng(seed)
+    frame_rows, ef_rows = [], []
+    for i in range(n):
+        for view in ("2CH", "4CH"):
+            for phase, frame in (("ED", 0), ("ES", 9)):
+                gone = (i, view, phase) == (2, "4CH", "ES")
+                drawn = rng.uniform((4, 2.5, 2.6, 1, 1, 1), (7, 4, 4.2, 1.5, 1.5, 1.5))
+                distance = {key: np.nan if gone else value for key, value in zip(DISTANCES, drawn, strict=True)}
+                overlap = 0.0 if gone else rng.uniform(0.86, 0.97)
+                frame_rows.append({
+                    "patient_id": f"patient{i:04d}", "view": view, "phase": phase, "frame": frame,
+                    "quality": ("Good", "Medium", "Poor", None)[i % 4], "dice": overlap,
+                    "iou": overlap / (2 - overlap), **distance, "unit": unit, "empty_prediction": gone,
+                    "empty_reference": False,
+                })  # fmt: skip
+        row = {"patient_id": f"patient{i:04d}", "quality": "Good", "views": "2CH+4CH", "ef_stated_percent": 50.0 + i}
+        for method in EF_METHODS:
+            reference = rng.uniform(25, 70)
+            row |= {
+                f"{method}_reference_ef_percent": reference,
+                f"{method}_prediction_ef_percent": None if i == 3 else reference + rng.normal(0.5, 3),
+                f"{method}_failure": "prediction: the mask is empty" if i == 3 else None,
+                f"{method}_not_applicable": None,
+            }
+        ef_rows.append(row)
+    return frame_rows, ef_rows
+
+
+def overlay(i=0, shape=(96, 80)):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    reference = ((y - 55) / 30) ** 2 + ((x - 40) / 18) ** 2 <= 1
+    prediction = ((y - 55 - i) / 30) ** 2 + ((x - 40 + i) / 18) ** 2 <= 1
+    image = np.random.default_rng(i).rayleigh(40, shape).clip(0, 255).astype(np.uint8)
+    return Overlay(image, prediction, reference, (0.5, 0.8), f"patient{i:04d} 4CH ED <frame 0>")
+
+
+def history(n=4):
+    return [
+        {"epoch": e, "train_loss": 1 / e, "bce": 0.5 / e, "lambda": min(1, e / 5), "tau": 0.95 - 0.02 * e,
+         "validation_dice_percent": 90 + e / 4 if e > 1 else None, "learning_rate": 1e-4 * (1 - e / 10) ** 0.9}
+        for e in range(1, n + 1)
+    ]  # fmt: skip
+
+
+def build(path, *, split="test", simulated=False, card=None, n=12, n_overlays=11, protocol="semi", **changes):
+    frame_rows, ef_rows = rows(n) if n else ([], [])
+    summary = summarise(frame_rows, ef_rows, protocol=protocol, split=split)
+    arguments = {
+        "title": "A run <with> & signs",
+        "summaries": {protocol: summary},
+        "frame_rows": {protocol: frame_rows},
+        "ef_rows": {protocol: ef_rows},
+        "history": history(),
+        "overlays": [overlay(i) for i in range(n_overlays)],
+        "card": card or {"data set": "CAMUS", "model": "EchoForge <small>"},
+        "simulated": simulated,
+    }
+    write_report(path, **(arguments | changes))
+    text = path.read_text(encoding="utf-8")
+    return text, Page(text), summary
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "new" / "report.html"
+    return (*build(path), path)
+
+
+def test_the_page_parses_and_asks_for_nothing(report):
+    text, page, _, _ = report
+    assert not re.search(r"https?://", text)
+    for tag, name, value in page.attributes:
+        if name in ("src", "srcset", "href", "action", "data"):
+            assert value.startswith(("data:image/", "#")), (tag, name, value[:60])
+    assert "url(" not in text and "@import" not in text
+
+
+def test_the_policy_allows_this_script_only(report):
+    text, page, _, _ = report
+    (policy,) = (v for t, n, v in page.attributes if t == "meta" and n == "content" and "default-src" in v)
+    script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    assert not any(name.startswith("on") for _, name, _ in page.attributes)
+
+
+def test_the_page_holds_the_numbers(report):
+    _, page, summary, _ = report
+    text = " ".join(page.text.split())
+    percent, distances = summary["dice_percent"], summary["distances"]["mm"]
+    assert f"{percent['mean']:.2f} %" in text
+    assert f"{percent['ci95'][0]:.2f} to {percent['ci95'][1]:.2f}" in text
+    assert f"{distances['hd95']['mean']:.2f} mm" in text and "1 undefined" in text
+    assert f"{distances['assd']['mean']:.3f}" in text
+    for method in EF_METHODS:
+        found = summary["ejection_fraction"][method]
+        assert f"r = {found['agreement']['pearson_r']:.3f}" in text
+        assert f"bias {found['agreement']['bias']:+.2f} points; n = 11, failed 1" in text
+    assert "1 × prediction: the mask is empty" in text  # noqa: RUF001
+    assert all(f"patient{i:04d}" in text for i in range(12))
+    assert "A run <with> & signs" in text and "EchoForge <small>" in text
+    assert not re.search(r"\b(nan|None)\b", text)
+
+
+def test_the_gallery_shows_worst_median_and_best(report):
+    _, page, _, _ = report
+    # Sorted by Dice; the shift of overlay i grows with i.
+    captions = re.findall(r"patient(\d{4}) 4CH ED <frame 0> · Dice", page.text)
+    assert captions == [f"{i:04d}" for i in (10, 9, 8, 6, 5, 4, 2, 1, 0)]
+    assert "Worst of 11 frames" in page.text
+
+
+def test_the_paper_stands_beside_the_same_protocol_only(report):
+    _, page, summary, _ = report
+    assert "94.89" in page.text and f"{summary['dice_percent']['mean'] - 94.89:+.2f}" in page.text
+    card = {"data set": "CAMUS"}
+    for arguments, reason in (
+        ((summary, "semi", card, True), "cannot be compared with any published result"),
+        ((summary | {"split": "validation"}, "semi", card, False), "The split is 'validation'"),
+        ((summary, "semi", {"data set": "mine"}, False), "no result for the data set 'mine'"),
+        ((summary, "other", card, False), "under the protocol 'other'"),
+    ):
+        assert reason in _comparison(*arguments)["reason"]
+    in_pixels = _comparison(summary, "semi", {"data set": "EchoNet-Dynamic"}, False)
+    assert [row[2] for row in in_pixels["rows"]] == [93.63] and in_pixels["pixels"]
+
+
+def test_simulated_data_are_marked_and_compared_with_nothing(tmp_path):
+    text = build(tmp_path / "r.html", n=4, n_overlays=0, history=[], simulated=True)[1].text
+    assert "Simulated data." in text and "Not comparable." in text and "94.89" not in text
+
+
+def test_a_report_of_nothing_is_a_page(tmp_path):
+    text = build(tmp_path / "r.html", n=0, n_overlays=0, history=[])[1].text
+    assert "No frame was scored." in text and "No training history." in text
+
+
+def test_protocols_must_match_and_nothing_is_left_behind(tmp_path):
+    with pytest.raises(ValueError, match="protocols differ"):
+        build(tmp_path / "r.html", n=0, frame_rows={})
+    old = tmp_path / "r.html"
+    old.write_text("old")
+    with pytest.raises(AttributeError):
+        build(old, n=0, history=[], overlays=[None])
+    assert old.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_figures_are_valid_and_repeatable():
+    frame_rows, _ = rows(4)
+    x = np.array([30.0, 45, 60, 62])
+    agreement = {"pearson_r": 0.9, "bias": 1.0, "loa_low": -3.0, "loa_high": np.nan}
+    for draw in (
+        lambda: learning_curves(history(1), columns=1),
+        lambda: dice_by_phase_view(frame_rows, dark=True),
+        lambda: regression_and_bland_altman(x + 1, x, agreement, method="m"),
+    ):
+        image = draw()
+        assert ET.fromstring(image).tag.endswith("svg") and image == draw()
+    for draw, message in ((learning_curves, "no value"), (dice_by_phase_view, "no row")):
+        with pytest.raises(ValueError, match=message):
+            draw([])
+
+
+def test_overlays_have_true_proportions_and_the_three_colours():
+    item = overlay(6)
+    rgb = overlay_rgb(item, height=192)
+    assert rgb.shape == (192, round(80 * 2 * 0.8 / 0.5), 3)
+    reference_only, prediction_only = (rgb[:, :, 1] > rgb[:, :, 0] + 0.15), (rgb[:, :, 0] > rgb[:, :, 1] + 0.15)
+    both = (rgb[:, :, 0] > rgb[:, :, 2] + 0.15) & (rgb[:, :, 1] > rgb[:, :, 2] + 0.15)
+    assert min(reference_only.sum(), prediction_only.sum(), both.sum()) > 100
+    assert 0 < dice(item.prediction, item.reference) < 1
+    assert overlay_png(item).startswith(PNG)
+    assert overlay_grid([item, overlay(1), overlay(2)], columns=2).startswith(PNG)
+    with pytest.raises(ValueError, match="at least one"):
+        overlay_grid([], columns=2)
