@@ -12,6 +12,5 @@ from echoforge_jax.config import default_config
 def get_config():
     config = default_config()
     config.data.format = "camus"
-    config.evaluation.split = "test"
     config.evaluation.protocols = ("semi",)
     return config

@@ -14,6 +14,5 @@ def get_config():
     config.data.format = "echonet_dynamic"
     config.data.size = 128
     config.data.views = ("4CH",)
-    config.evaluation.split = "test"
     config.evaluation.protocols = ("semi",)
     return config

@@ -132,7 +132,7 @@ class TrainingConfig:
 class EvaluationConfig:
     """What is scored after training."""
 
-    split: str = "test"
+    split: str = "auto"  # auto: test, or validation where the data hold no test split
     protocols: tuple[str, ...] = ("semi", "full")
     batch_clips: int = 4
 
@@ -214,7 +214,7 @@ def _check(c: Config) -> None:
         "config.data.split_scheme": (c.data.split_scheme, ("auto", "official", "number")),
         "config.data.training_labels": (c.data.training_labels, ("ed_es", "all")),
         "config.semi.pseudo_labels": (c.semi.pseudo_labels, ("reforging", "none")),
-        "config.evaluation.split": (c.evaluation.split, ("train", "validation", "test")),
+        "config.evaluation.split": (c.evaluation.split, ("auto", "train", "validation", "test")),
     }
     for path, (found, allowed) in choices.items():
         if found not in allowed:

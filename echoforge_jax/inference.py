@@ -36,9 +36,9 @@ class Predictor:
 
         def stream(
             variables: dict[str, Any], memory: Memory, image: Float[Array, "b h w"]
-        ) -> tuple[Memory, Float[Array, "b h w"]]:
-            outputs, memory = self.network.apply(variables, image[:, None], memory)
-            return memory, jax.nn.sigmoid(outputs.logits[:, 0])
+        ) -> tuple[Any, Float[Array, "b h w"]]:
+            outputs, new_memory = self.network.apply(variables, image[:, None], memory)
+            return new_memory, jax.nn.sigmoid(outputs.logits[:, 0])
 
         self._probabilities = jax.jit(probabilities)
         self._stream = jax.jit(stream)
@@ -66,7 +66,7 @@ class Predictor:
     def masks(
         self, clips: Iterable[UInt8[np.ndarray, "t h w"]], batch_clips: int = 4
     ) -> Iterator[UInt8[np.ndarray, "t h w"]]:
-        """LV masks 0/1 of each clip at its own size, in order; `batch_clips` at a time (the last batch is filled up)."""
+        """LV masks 0/1 of each clip at its own size, in order; `batch_clips` at a time, the last batch filled up."""
         batch: list[np.ndarray] = []
         for clip in clips:
             batch.append(clip)

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from echoforge_jax.config import ConfigError
 
 
-def make_mesh(spec: Sequence[tuple[str, int]], devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(spec: Sequence[tuple[str, int]], devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh from ((axis, size), ...); one size may be -1 for what is left.
 
     Raises:
@@ -35,7 +35,7 @@ def check_batch(mesh: Mesh, batch_clips: int) -> None:
     """The global batch must divide into equal parts a device."""
     if batch_clips % mesh.shape["data"]:
         raise ConfigError(
-            f"config.data.batch_clips is {batch_clips}; the {mesh.shape['data']} devices of the data axis cannot share it "
+            f"config.data.batch_clips is {batch_clips}; {mesh.shape['data']} devices of the data axis cannot share it "
             "equally: use a multiple"
         )
 

@@ -17,9 +17,9 @@ from ml_collections import config_flags
 
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax.config import Config, ConfigError, read_config
-from echoforge_jax.errors import INTERRUPTED, exit_with
-from echoforge_jax.evaluate import evaluate, table
+from echoforge_jax.cli import INTERRUPTED, exit_with
 from echoforge_jax.inference import Predictor
+from echoforge_jax.scoring import choose_split, evaluate, table
 from echoforge_jax.training.log import progress_bar, say
 from echoforge_jax.training.loop import Outcome, train
 from echoforge_jax.training.workdir import claim, is_done
@@ -43,7 +43,7 @@ def run(config: Config, workdir: Path) -> Outcome:
         if train(config, workdir) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
         predictor, trained, _ = Predictor.load(workdir / "inference")
-        evaluate(trained, predictor, config.evaluation.split, config.evaluation.protocols, workdir)
+        evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
     print(table(json.loads((workdir / "metrics.json").read_text())))
     print(f"report: {workdir / 'report.html'}")
     return Outcome.FINISHED
@@ -63,7 +63,7 @@ def main(_: list[str]) -> None:
     with exit_with():
         if _CONFIG.value is None:
             raise ConfigError("--config is missing; for a first look: --config=configs/quickstart.py")
-        name = Path(flags.FLAGS["config"].config_filename.split(":")[0]).stem
+        name = Path(config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]).stem
         workdir = Path(_WORKDIR.value or f"runs/{name}")
         if run(read_config(_CONFIG.value), workdir) is Outcome.INTERRUPTED:
             sys.exit(INTERRUPTED)

@@ -1,6 +1,6 @@
 """Clips of simulated patients, and whole cohorts written as a CAMUS tree.
 
-A clip is a pure function of (seed, patient, view, frames, size): the two views of a patient share the heart, nothing else.
+A clip is a pure function of its arguments: the two views of a patient share the heart and nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def heart_of(seed: int, patient: int) -> Heart:
 def simulate_clip(
     seed: int, patient: int, view: str, *, frames: int = 16, size: int = 256, quality: str | None = None
 ) -> Clip:
-    """One half cycle, end-diastole first and end-systole last, every frame labelled; the same arguments, the same bytes.
+    """One half cycle, end-diastole first, end-systole last, every frame labelled; same arguments, same bytes.
 
     Args:
         seed: of the cohort.
@@ -102,7 +102,7 @@ def patient_name(patient: int) -> str:
 def split_by_number(patients: int) -> dict[str, list[str]]:
     """Patients 1..n in the ratio 7:1:2, in the order of their numbers, at least one in each subgroup."""
     if patients < 3:
-        raise ValueError(f"patients is {patients}; expected at least 3, one for each of training, validation and testing")
+        raise ValueError(f"patients is {patients}; expected at least 3: training, validation and testing need one each")
     validation, testing = max(1, round(0.1 * patients)), max(1, round(0.2 * patients))
     names = [patient_name(number) for number in range(1, patients + 1)]
     training = patients - validation - testing

@@ -1,7 +1,7 @@
 """What the probe looks at: how strongly each point of a section reflects, and where the tissue moves.
 
 Reflectivity is evaluated in space, from the outlines of the section, so that the picture fits the labels at any
-instant; the scatterers that carry the speckle move with the tissue. Amplitude 1 (0 dB) is myocardium seen along the beam.
+instant; the scatterers that carry the speckle move with the tissue. Amplitude 1 (0 dB) is myocardium facing the beam.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Float32
 
@@ -73,6 +74,7 @@ class Tissue:
     trabeculae_mm: Float32[np.ndarray, " bins"]
     blobs: tuple[Blob, ...]
     leaflet_tips: tuple[float, float]  # tenting height (mm) and meeting point across the annulus (share of its half)
+    right_warp_mm: Plane  # unevenness of the right heart's outline
     right_apex: float  # where the right ventricle begins, as a share of the long axis
 
 
@@ -93,7 +95,7 @@ def sample_tissue(
     angle = np.linspace(-math.pi, math.pi, ANGLE_BINS, dtype=np.float32)
     wall_gain_db = wall_roughness_db * smooth_noise(rng, ANGLE_BINS, 14)
     if view.name == "4CH":
-        wall_gain_db += 2.5 * np.tanh(-1.5 * angle)  # the septum is the clearer wall
+        wall_gain_db += 3.2 * np.tanh(-1.5 * angle)  # the septum is the clearer wall
     blobs = tuple(
         Blob(
             along=float(rng.uniform(0.45, 0.85)),
@@ -115,6 +117,9 @@ def sample_tissue(
         trabeculae_mm=1.1 * smooth_noise(rng, ANGLE_BINS, 4),
         blobs=blobs,
         leaflet_tips=(float(rng.uniform(2, 11)), float(rng.uniform(-0.1, 0.35))),
+        right_warp_mm=cv2.resize(
+            1.8 * rng.standard_normal((14, 12)).astype(np.float32), u_mm.shape[::-1], interpolation=cv2.INTER_CUBIC
+        ),
         right_apex=float(rng.uniform(0.12, 0.32)),
     )
 
@@ -168,7 +173,7 @@ def _fibrous_tissue(tissue: Tissue, section: Section) -> Plane:
 
 def _right_heart(tissue: Tissue, section: Section, surroundings: Plane, left_atrium: Plane) -> Plane:
     """The four-chamber view's right ventricle and atrium, left of the septum, laid over the surroundings."""
-    u, v, length = tissue.u_mm, tissue.v_mm, section.length_mm
+    u, v, length = tissue.u_mm, tissue.v_mm + tissue.right_warp_mm, section.length_mm
     level = np.clip(1 - ((u - section.widest_mm) / (section.widest_mm + section.apical_wall_mm)) ** 2, 0, None)
     septum_mm = (section.radius_mm + section.wall_mm) * np.sqrt(level)
     from_septum_mm = -v - septum_mm

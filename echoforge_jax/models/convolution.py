@@ -6,7 +6,7 @@ XLA's convolution. `plain_convolutions` switches to `lax.conv_general_dilated` e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,9 +67,9 @@ def make_norm(kind: str, train: bool, dtype: Any) -> Callable[..., nn.Module]:
     )
 
 
-def resize(x: Float[Array, "n h w c"], size: tuple[int, int]) -> Float[Array, "n i j c"]:
+def resize(x: Float[Array, "n h w c"], size: Sequence[int]) -> Float[Array, "n i j c"]:
     """Bilinear resize with half-pixel centres, without antialiasing."""
-    return jax.image.resize(x, (x.shape[0], *size, x.shape[3]), "bilinear", antialias=False)
+    return jax.image.resize(x, (x.shape[0], size[0], size[1], x.shape[3]), "bilinear", antialias=False)
 
 
 def average_pool(x: Float[Array, "n h w c"], factor: int) -> Float[Array, "n i j c"]:

@@ -6,7 +6,7 @@ frames costs t times a clip of one, whose scan has length one. FLOPs are 2 x mul
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,6 @@ def count_cost(config: ModelConfig, frames: int, size: int) -> Cost:
     clip = jax.ShapeDtypeStruct((1, 1, size, size), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), clip)
     lowered = jax.jit(lambda v, x: network.apply(v, x)[0].logits).lower(variables, clip)
-    flops = lowered.cost_analysis()["flops"]
+    analysis: Any = lowered.cost_analysis()
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-    return Cost(parameters, frames * flops / 1e9)
+    return Cost(parameters, frames * analysis["flops"] / 1e9)

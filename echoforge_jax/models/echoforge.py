@@ -115,6 +115,7 @@ class EchoForge(nn.Module):
         memory = self.initial_memory(batch) if memory is None else memory
         features = einops.rearrange(e, "(b t) h w c -> b t h w c", b=batch)
         if c.temporal_fusion:
+            assert seed_logits is not None
             coarse = FrameMaps(
                 average_pool(x, 2), average_pool(jax.nn.sigmoid(seed_logits)[..., None], 2)[..., 0], e, self.e_hidden(e)
             )

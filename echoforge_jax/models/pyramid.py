@@ -26,11 +26,13 @@ class CoarsePyramid(nn.Module):
     @nn.compact
     def __call__(self, maps: Sequence[Float[Array, "n _ _ _"]], train: bool) -> Float[Array, "n h w c"]:
         norm = make_norm(self.norm, train, self.dtype)
-        top = None
-        for level in range(len(maps) - 1, -1, -1):
-            lateral = conv(self.channels, 1, dtype=self.dtype, name=f"lateral{level}")(maps[level])
-            lateral = norm(f"lateral{level}_bn")(lateral)
-            top = lateral if top is None else lateral + resize(top, lateral.shape[1:3])
+        laterals = [
+            norm(f"lateral{level}_bn")(conv(self.channels, 1, dtype=self.dtype, name=f"lateral{level}")(features))
+            for level, features in enumerate(maps)
+        ]
+        top = laterals[-1]
+        for lateral in laterals[-2::-1]:
+            top = lateral + resize(top, lateral.shape[1:3])
         x = conv(self.channels, 3, dtype=self.dtype, name="smooth")(nn.relu(top))
         return nn.LayerNorm(dtype=self.dtype, name="layer_norm")(x)
 

@@ -62,7 +62,8 @@ class ResNet(nn.Module):
         """Normalised images, (n, h, w, channels); h and w multiples of the last stride. Returns one map a stage."""
         x = conv(self.width, 7, 2, dtype=self.dtype, name="conv1")(x)
         x = nn.relu(make_norm(self.norm, train, self.dtype)("bn1")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+        padding: Any = ((1, 1), (1, 1))
+        x = nn.max_pool(x, (3, 3), (2, 2), padding=padding)
         maps = []
         for stage in range(self.stages):
             for block in range(BLOCKS[self.depth][stage]):

@@ -136,7 +136,7 @@ class TemporalFusion(nn.Module):
 
         queries = self.param("queries", nn.initializers.normal(0.02), (2 * self.memory_frames, self.channels))
         queries = jnp.broadcast_to(queries[None].astype(frame.dtype), prototypes.shape)
-        position = jnp.asarray(sine_position_encoding(*grid, self.channels))
+        position = jnp.asarray(sine_position_encoding(grid[0], grid[1], self.channels))
         for layer in range(self.layers):
             queries, prototypes = DecoderLayer(self.heads, self.separate, self.dtype, name=f"decoder_{layer}")(
                 queries, prototypes, frame, position, filled

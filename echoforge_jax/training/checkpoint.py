@@ -145,7 +145,7 @@ def load_inference(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     folder = folder.absolute()
     if not (folder / "card.json").is_file():
         raise CheckpointError(
-            f"{folder} holds no inference checkpoint (card.json is missing); expected <workdir>/inference of a training "
+            f"{folder} holds no inference checkpoint (card.json is missing); expected <workdir>/inference of a run "
             "that has validated at least once"
         )
     card = json.loads((folder / "card.json").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -35,7 +36,8 @@ class RunLog:
         """Means over the steps of an epoch, those before an interruption included."""
         before = max((line["step"] for line in self.lines if line["epoch"] < epoch), default=0)
         lines = [line for line in self.lines if line["epoch"] == epoch and line["kind"] == "train"]
-        steps = [line["step"] - previous for line, previous in zip(lines, [before, *(x["step"] for x in lines)], strict=False)]
+        ends = [before, *(line["step"] for line in lines)]
+        steps = [end - start for start, end in itertools.pairwise(ends)]
         names = lines[-1].keys() - {"kind", "step", "epoch"}
         return {
             name: sum(n * line[name] for n, line in zip(steps, lines, strict=True) if name in line)

@@ -68,7 +68,7 @@ def load(config: Config, split: str) -> list[SampledClip]:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     labelled = sum(int(clip.labelled.sum()) for clip in clips)
-    say(f"{split}: {len(clips)} clips of {data.frames} frames, {labelled} frames labelled, {len(skipped)} records skipped")
+    say(f"{split}: {len(clips)} clips of {data.frames} frames, {labelled} frames labelled; {len(skipped)} skipped")
     if skipped:
         say("  " + summarise_skipped(skipped).replace("\n", "\n  "))
     return clips
@@ -118,7 +118,13 @@ class _Run:
     """The parts of one training that do not change while it runs, and the loop over its steps."""
 
     def __init__(
-        self, config: Config, workdir: Path, batches: TrainingBatches, validator: Validator, networks: Networks, mesh: Mesh
+        self,
+        config: Config,
+        workdir: Path,
+        batches: TrainingBatches,
+        validator: Validator,
+        networks: Networks,
+        mesh: Mesh,
     ):
         self.config, self.workdir, self.batches = config, workdir, batches
         self.validator, self.networks, self.mesh = validator, networks, mesh
@@ -176,12 +182,12 @@ class _Run:
         say(f"devices: {dict(self.mesh.shape)} of {jax.devices()[0].device_kind} ({jax.default_backend()})")
         say(
             f"model: {cost.parameters / 1e6:.2f} M parameters, {cost.gflops_per_clip:.1f} GFLOPs a clip of "
-            f"{self.config.data.frames} frames of {self.config.data.size}x{self.config.data.size} (2 x multiply-adds, "
-            "compiler's count)"
+            f"{self.config.data.frames} frames of {self.config.data.size}x{self.config.data.size} "
+            "(2 x multiply-adds, compiler's count)"
         )
-        say(f"training: {self.total_steps} steps, {self.steps_per_epoch} an epoch, {self.config.training.epochs} epochs")
+        say(f"training: {self.config.training.epochs} epochs of {self.steps_per_epoch} steps, {self.total_steps} in all")
         if self.config.semi.pseudo_labels != "none" and not self.pseudo:
-            say("every frame is labelled: there is nothing to make pseudo-labels for, CPR only trains its own weights")
+            say("every frame is labelled: no pseudo-labels are needed, CPR only trains its own weights")
 
     def _start(self, checkpoints: Checkpoints) -> TrainState:
         """The last checkpoint's state, or a new one."""
@@ -201,7 +207,7 @@ class _Run:
 
     def _step(self, step: int) -> Step:
         """The compiled step for this point of the training; with pseudo-labels only once their weight is above 0."""
-        with_pseudo_labels = self.pseudo and float(self.schedules.pseudo_weight(step)) > 0
+        with_pseudo_labels = self.pseudo and bool(np.asarray(self.schedules.pseudo_weight(step)) > 0)
         if with_pseudo_labels not in self._compiled:
             self._compiled[with_pseudo_labels] = make_step(
                 self.config, self.networks, self.optimiser, self.learning_rate, self.schedules, self.mesh,
@@ -229,7 +235,8 @@ class _Run:
             shown.append(f"validation Dice (ED and ES, network size) {values[VALIDATION]:.2f} %")
         if "lambda" in values:
             shown.append(f"lambda {values['lambda']:.2f}, confident pixels {100 * values['confident_share']:.0f} %")
-        shown.append(f"{values['clips_per_s']:.1f} clips/s")
+        left_min = (self.total_steps - step) * self.config.data.batch_clips / values["clips_per_s"] / 60
+        shown.append(f"{values['clips_per_s']:.1f} clips/s, {left_min:.1f} min left")
         bar.console.print(", ".join(shown), highlight=False)
         if bar.disable:
             say(", ".join(shown))

@@ -23,8 +23,7 @@ class Networks(NamedTuple):
     reforging: Reforging
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """
     Attributes:
         step: optimiser steps done.
@@ -63,7 +62,7 @@ def initial_state(config: Config, optimiser: optax.GradientTransformation, key: 
     networks = make_networks(config)
     network_key, reforging_key = jax.random.split(key)
     clip = jnp.zeros((1, 1, config.data.size, config.data.size), jnp.float32)
-    variables = networks.network.init(network_key, clip)
+    variables: Any = networks.network.init(network_key, clip)
     if config.model.pretrained:
         variables = load_encoder(variables, config.model)
     features = jnp.zeros((1, 2, 2, config.model.channels), jnp.float32)

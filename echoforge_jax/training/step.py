@@ -46,10 +46,10 @@ def reforge(
 ) -> Float[Array, "n h w"]:
     """Eq. 5-6 and the semantic alignment: the mean of what the mask head says of F^_U, and of its cosine similarity to
     the prototypes of the labelled frame. `params` holds both "network" (the mask head) and "reforging"."""
-    reforged = networks.reforging.apply({"params": params["reforging"]}, labelled_features, features)
-    head = jax.nn.sigmoid(networks.network.apply({"params": params["network"]}, reforged, method="mask_logits"))
+    reforged: Any = networks.reforging.apply({"params": params["reforging"]}, labelled_features, features)
+    head: Any = networks.network.apply({"params": params["network"]}, reforged, method="mask_logits")
     cosine = cosine_probability(reforged, prototypes(labelled_features, labelled_mask), cosine_temperature)
-    return 0.5 * (head + cosine)
+    return 0.5 * (jax.nn.sigmoid(head) + cosine)
 
 
 def reforge_frames(
@@ -138,7 +138,8 @@ def total_loss(
 ) -> tuple[Float[Array, ""], tuple[dict[str, Any], Metrics]]:
     """Eq. 9 plus the two terms that are ours (ARC's own mask, W), each reported apart."""
     variables = {"params": params["network"], "batch_stats": state.batch_stats}
-    (outputs, _), updates = networks.network.apply(variables, batch["image"], train=True, mutable=["batch_stats"])
+    applied: Any = networks.network.apply(variables, batch["image"], train=True, mutable=["batch_stats"])
+    (outputs, _), updates = applied
     target = batch["mask"].astype(jnp.float32)
     labelled = batch["labelled"] * batch["valid"][:, None]
     bce, dice = losses.supervised(outputs.logits, target, labelled)
@@ -203,7 +204,8 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if decay:
-            ema = jax.tree.map(lambda average, new: decay * average + (1.0 - decay) * new, ema, params["network"])
+            learned: Any = params
+            ema = jax.tree.map(lambda average, new: decay * average + (1.0 - decay) * new, ema, learned["network"])
         metrics["gradient_norm"] = optax.global_norm(gradients)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
         metrics["finite"] = finite.astype(jnp.float32)

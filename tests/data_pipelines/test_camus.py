@@ -63,7 +63,7 @@ def save(path, array):
 
 
 def edit(path, change):
-    save(path, change(np.array(nib.Nifti1Image.from_bytes(gzip.decompress(path.read_bytes())).dataobj)))
+    save(path, change(np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(path.read_bytes())).dataobj).copy()))
 
 
 def remove(root, *kinds):
@@ -217,7 +217,7 @@ def test_frames_of_another_size(pair_tree):
     assert fault(pair_tree).reason == "frames of another size"
 
 
-@pytest.mark.parametrize("change", [lambda a: a + 1, lambda a: a.astype(np.float32) / 2, lambda a: a * np.float32("nan")])
+@pytest.mark.parametrize("change", [lambda a: a + 1, lambda a: np.float32(a) / 2, lambda a: a * np.float32("nan")])
 def test_label_out_of_range(tree, change):
     edit(path_of(tree, "half_sequence_gt"), change)
     assert fault(tree).reason == "label out of range"
@@ -323,7 +323,8 @@ def test_official_split(tmp_path, below):
     camus.write_split(tmp_path, {"training": ["patient0900", "patient0777"], "testing": ["patient0002"]})
     entries, skipped = camus.index(tmp_path, "train")
     assert [e.record_id for e in entries] == ["patient0900_2CH", "patient0900_4CH"]
-    assert [(s.record_id, s.reason) for s in skipped] == [(f"patient0777_{v}", "patient missing") for v in ("2CH", "4CH")]
+    assert [s.record_id for s in skipped] == ["patient0777_2CH", "patient0777_4CH"]
+    assert {s.reason for s in skipped} == {"patient missing"}
     assert ids(tmp_path, "test", views=("2CH",)) == ["patient0002_2CH"]
     with pytest.raises(ValueError, match=r"'validation'.*'official'.*'train': 2, 'validation': 0, 'test': 1"):
         camus.index(tmp_path, "validation")
@@ -381,7 +382,9 @@ def mhd_tree(tmp_path):
         write_mhd(folder / f"patient0001_4CH_{name}.mhd", clip.frames[index])
         write_mhd(folder / f"patient0001_4CH_{name}_gt.mhd", clip.masks[index])
     write_mhd(folder / "patient0001_4CH_sequence.mhd", clip.frames, data=False)
-    (folder / "Info_4CH.cfg").write_text("ED: 1\nES: 6\nNbFrame: 6\nImageQuality: Good\nLVedv: 94.0\nLVesv: 34.6\nLVef: 63.2\n")
+    (folder / "Info_4CH.cfg").write_text(
+        "ED: 1\nES: 6\nNbFrame: 6\nImageQuality: Good\nLVedv: 94.0\nLVesv: 34.6\nLVef: 63.2\n"
+    )
     return folder.parent
 
 
@@ -413,7 +416,7 @@ def test_mhd_truncated(mhd_tree, name, keep):
 
 def real(name):
     if not (folder := os.environ.get("ECHOFORGE_TEST_DATA")) or not (Path(folder) / name).is_dir():
-        pytest.skip(f"the real tree {name} is read from the folder named by ECHOFORGE_TEST_DATA, which is unset or lacks it")
+        pytest.skip(f"needs the real tree {name} in the folder named by ECHOFORGE_TEST_DATA")
     return Path(folder) / name
 
 
@@ -434,5 +437,6 @@ def test_real_mhd_sample():
     entries, _ = camus.index(real("camus_mhd_sample"), "all")
     clips = {entry.record_id: camus.read(entry) for entry in entries}
     assert len(clips) == 10
-    assert all(c.quality in ("Good", "Medium") and c.ef_percent and c.spacing_mm == (0.154, 0.308) for c in clips.values())
+    for clip in clips.values():
+        assert clip.quality in ("Good", "Medium") and clip.ef_percent and clip.spacing_mm == (0.154, 0.308)
     assert (clips["patient0001_4CH"].ef_percent, clips["patient0001_4CH"].volumes_ml) == (63.2, (94.0, 34.6))

@@ -1,4 +1,4 @@
-"""Exit codes, and errors as a person at a terminal should meet them: one message, no traceback."""
+"""What the entry points share: exit codes, quiet logs, and errors as one message without a traceback."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from absl import logging
 
 from data_pipelines.loader import EmptySplit
 from data_pipelines.records import UnreadableRecord
@@ -23,6 +25,7 @@ def exit_with() -> Iterator[None]:
     2: configuration, data or paths. 3: non-finite loss. 74: a checkpoint or file could not be written or read.
     130: a second Ctrl-C.
     """
+    logging.set_verbosity(logging.ERROR)  # Orbax and JAX tell their every step otherwise
     try:
         yield
     except (ConfigError, EmptySplit, UnreadableRecord, FileNotFoundError, NotADirectoryError, PermissionError) as error:

@@ -1,0 +1,51 @@
+"""Strict JAX for every test: no silent dtype or rank promotion, four CPU devices, shapes checked at run time."""
+
+import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+_HOOK = install_import_hook(["echoforge_jax", "data_pipelines"], "beartype.beartype")
+_HOOK.__enter__()
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+from echoforge_jax.config import Config, DataConfig, ModelConfig  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real labelled frames, or a skip that says why."""
+    folder = os.environ.get("ECHOFORGE_TEST_DATA")
+    if not folder:
+        pytest.skip("ECHOFORGE_TEST_DATA is not set: this test reads real frames, which do not ship with the project")
+    return Path(folder)
+
+
+TINY_MODEL = ModelConfig(
+    encoder_depth=18, encoder_width=8, channels=16, heads=2, neighbours=4, decoder_layers=1,
+    input_mean=(0.2,), input_std=(0.2,),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> ModelConfig:
+    """Every part of the method at a size that compiles in seconds."""
+    return TINY_MODEL
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Config:
+    return Config(model=TINY_MODEL, data=DataConfig(size=32, frames=3, batch_clips=4))
+
+
+def with_model(config: Config, **changes) -> Config:
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
