@@ -206,8 +206,10 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
             detail = f"ED {images[0].shape}, ES {images[1].shape}, expected (1, h, w) twice"
             raise _fault(entry, "frames of another size", detail)
         frames, sequence_masks, (ed, es) = np.concatenate(images), None, (0, 1)
-    if frames.min() < 0 or not frames.max() <= 255:
-        raise _fault(entry, "grey level out of range", f"{frames.min()}..{frames.max()}, expected 0..255: rescale it")
+    if frames.dtype != np.uint8:
+        if not (frames.min() >= 0 and frames.max() <= 255):
+            raise _fault(entry, "grey level out of range", f"{frames.min()}..{frames.max()}, expected 0..255: rescale")
+        frames = np.rint(frames).astype(np.uint8)
     masks, labelled = np.zeros(frames.shape, np.uint8), np.zeros(len(frames), bool)
     if sequence_masks is not None:
         masks, labelled = check_masks(sequence_masks[0], frames.shape, entry.record_id), ~labelled
@@ -224,12 +226,12 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
     if labelled[ed]:
         check_anatomy(masks[ed], entry.record_id)
     order = np.arange(ed, es + 1) if ed < es else np.arange(ed, es - 1, -1)
-    volumes = (info.get("lvedv"), info.get("lvesv"))
     return Clip(
-        frames=np.rint(frames[order]).astype(np.uint8), masks=masks[order], labelled=labelled[order],
+        frames=frames[order], masks=masks[order], labelled=labelled[order],
         ed_index=0, es_index=len(order) - 1, spacing_mm=spacing_mm, fps=info.get("framerate") if found else None,
         patient_id=entry.patient_id, view=entry.view, quality=info.get("imagequality"),
-        ef_percent=info.get("ef", info.get("lvef")), volumes_ml=None if None in volumes else volumes,
+        ef_percent=info.get("ef", info.get("lvef")),
+        volumes_ml=(info["lvedv"], info["lvesv"]) if {"lvedv", "lvesv"} <= info.keys() else None,
     )  # fmt: skip
 
 

@@ -18,10 +18,11 @@ from einops import rearrange
 from jaxtyping import Shaped, UInt8
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from data_pipelines.records import ATRIUM, ENDOCARDIUM, UnreadableRecord
 
-DAMAGED = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError, RuntimeError)
+DAMAGED = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError, ValueError, RuntimeError)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -68,8 +69,8 @@ def load_image(path: Path, record_id: str) -> tuple[Shaped[np.ndarray, "t h w"],
 
 def _load_nifti(path: Path) -> tuple[Shaped[np.ndarray, "t h w"], tuple[float, float] | None]:
     image = nib.Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))  # decompress: checks length and checksum
-    pixels = np.asarray(image.dataobj)
-    pixels = pixels.reshape(*pixels.shape[:2], int(np.prod(pixels.shape[2:])))  # (x, y), (x, y, t) or (x, y, 1, t)
+    x, y, *rest = image.shape  # (x, y), (x, y, t) or (x, y, 1, t)
+    pixels = np.asarray(image.dataobj).reshape(x, y, int(np.prod(rest)))
     column_mm, row_mm = (float(str(zoom)) for zoom in image.header.get_zooms()[:2])  # 0.308, not 0.30799999833
     in_mm = image.header.get_xyzt_units()[0] == "mm"
     return rearrange(pixels, "x y t -> t y x"), (row_mm, column_mm) if in_mm else None

@@ -81,7 +81,7 @@ def index(root: Path, split: str) -> tuple[list[Entry], list[Skipped]]:
     skipped: list[Skipped] = []
     first_split: dict[str, str] = {}
     for row in rows:
-        patient_id, subset = _stem(row["filename"]), row["split"].upper()
+        patient_id, subset = _stem(row["filename"]), row["split"].strip().upper()
         duplicate = patient_id in first_split
         first = first_split.setdefault(patient_id, subset)
         if split != "all" and subset != SPLITS[split]:
@@ -99,21 +99,21 @@ def index(root: Path, split: str) -> tuple[list[Entry], list[Skipped]]:
             skipped.append(Skipped(record_id, "file list garbled", f"FPS, EF, EDV or ESV of FileList.csv: {error}"))
             continue
         volumes_ml = None if edv_ml is None or esv_ml is None else (edv_ml, esv_ml)
-        traced = tracings.get(patient_id, {})
-        entries.append(Entry(record_id, patient_id, video, traced, fps, ef_percent, volumes_ml))
+        entries.append(Entry(record_id, patient_id, video, tracings.get(patient_id, {}), fps, ef_percent, volumes_ml))
     if not entries and not skipped:
-        counts = dict(Counter(row["split"].upper() for row in rows))
+        counts = dict(Counter(row["split"].strip().upper() for row in rows))
         raise ValueError(f"split {split!r} ({SPLITS.get(split)}) of {root} is empty; rows of FileList.csv: {counts}")
     return sorted(entries, key=lambda e: e.record_id), sorted(skipped, key=lambda s: s.record_id)
 
 
 def _stem(name: str) -> str:
+    name = name.strip()
     return name[:-4] if name.lower().endswith(".avi") else name
 
 
 def _number(text: str) -> float | None:
     """None for an empty field; ValueError unless it is a finite number."""
-    if not text:
+    if not text.strip():
         return None
     if not math.isfinite(value := float(text)):
         raise ValueError(f"{text!r} is not a finite number")
@@ -121,21 +121,20 @@ def _number(text: str) -> float | None:
 
 
 def _read_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV file by lower-case column name, without surrounding blanks."""
+    """The rows of a CSV file by lower-case column name; a row that breaks off is filled up with empty fields."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         columns = [name.strip().lower() for name in next(reader, [])]
         if missing := set(needed) - set(columns):
             raise ValueError(f"{path} lacks the columns {sorted(missing)}; it has {columns}")
-        short = {name: "" for name in columns}  # so that a row that breaks off has every key
-        return [short | dict(zip(columns, map(str.strip, row), strict=False)) for row in reader if row]
+        return [dict(zip(columns, row + [""] * len(columns), strict=False)) for row in reader if row]
 
 
 def _read_tracings(path: Path) -> dict[str, dict[int, Float[np.ndarray, "rows 4"]]]:
     """The tracings by patient and frame, rows in the order of the file; a coordinate that is no number is nan."""
     grouped: dict[str, dict[int, list[list[float]]]] = {}
     for row in _read_rows(path, tuple(name.lower() for name in TRACING_COLUMNS)):
-        frame = int(row["frame"]) if row["frame"].isdecimal() else -1
+        frame = int(row["frame"]) if row["frame"].strip().isdecimal() else -1
         try:
             coordinates = [float(row[key]) for key in ("x1", "y1", "x2", "y2")]
         except ValueError:
@@ -235,7 +234,9 @@ def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> 
         ValueError: ED or ES is unknown, equal, unlabelled or without an LV; a patient twice, or without a split.
     """
     (Path(root) / "Videos").mkdir(parents=True, exist_ok=True)
-    file_list, tracings, written = [LIST_COLUMNS], [TRACING_COLUMNS], set()
+    file_list: list[tuple] = [LIST_COLUMNS]
+    tracings: list[tuple] = [TRACING_COLUMNS]
+    written: set[str] = set()
     for clip in clips:
         name, split = clip.patient_id, splits.get(clip.patient_id)
         if split not in SPLITS.values() or name in written or clip.view not in ("4CH", ""):
@@ -248,9 +249,8 @@ def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> 
             tracings += [(f"{name}.avi", *row, frame) for row in rows.round(4).tolist()]
         _write_video(clip, Path(root) / "Videos" / f"{name}.avi")
         edv_ml, esv_ml = clip.volumes_ml or ("", "")
-        known = ["" if value is None else value for value in (clip.ef_percent, clip.fps)]
-        size = clip.frames.shape[1:]
-        file_list.append((name, known[0], esv_ml, edv_ml, *size, known[1], len(clip), split))
+        ef_percent, fps = ("" if value is None else value for value in (clip.ef_percent, clip.fps))
+        file_list.append((name, ef_percent, esv_ml, edv_ml, *clip.frames.shape[1:], fps, len(clip), split))
         written.add(name)
     for file_name, rows in (("VolumeTracings.csv", tracings), ("FileList.csv", file_list)):
         text = io.StringIO(newline="")
@@ -288,8 +288,8 @@ def _write_video(clip: Clip, path: Path) -> None:
     """MJPG by OpenCV's own encoder, which keeps odd sizes; 50 frames per second where `fps` is not known."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.avi")
     height, width = clip.frames.shape[1:]
-    fourcc = cv2.VideoWriter.fourcc(*"MJPG")
-    writer = cv2.VideoWriter(str(temporary), cv2.CAP_OPENCV_MJPEG, fourcc, clip.fps or 50.0, (width, height))
+    codec = (cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"))
+    writer = cv2.VideoWriter(str(temporary), *codec, clip.fps or 50.0, (width, height))
     if not writer.isOpened():
         raise OSError(f"{temporary} ({width} x {height}) cannot be written: is the folder writable?")
     for frame in clip.frames:

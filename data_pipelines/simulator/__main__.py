@@ -29,7 +29,8 @@ def progress_printer() -> Callable[[int, int], None]:
     def show(finished: int, patients: int) -> None:
         if not start:
             start.append((time.monotonic(), finished))
-            print(f"{finished} of {patients} patients already there" if finished else f"0 of {patients} patients", flush=True)
+            found = "going on, " if finished else ""
+            print(f"{found}{finished} of {patients} patients there", flush=True)
             return
         began, found = start[0]
         seconds_each = (time.monotonic() - began) / (finished - found)

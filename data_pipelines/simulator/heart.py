@@ -136,7 +136,7 @@ def sample_heart(rng: np.random.Generator) -> Heart:
     ef_percent = float((normal, borderline, reduced)[group])
 
     dilation = min(max((55 - ef_percent) / 35, 0.0), 1.0)
-    edv_ml = math.exp(rng.normal(math.log(95 + 55 * dilation), 0.20))
+    edv_ml = math.exp(rng.normal(math.log(82 + 48 * dilation), 0.20))
     widest_fraction = float(rng.uniform(0.58, 0.66))
     roundness = float(rng.normal(0.95, 0.05))
     elongation = float(np.clip(rng.normal(1.75 - 0.25 * dilation, 0.12), 1.35, 2.1))
@@ -151,7 +151,7 @@ def sample_heart(rng: np.random.Generator) -> Heart:
         radius_4ch_mm=radius_4ch_mm,
         radius_2ch_mm=roundness * radius_4ch_mm,
         shortening=float(np.clip(0.165 * ef_percent / 60 * rng.normal(1, 0.12), 0.02, 0.24)),
-        wall_mm=float(np.clip(rng.normal(9.3, 1.3), 6.5, 13)),
+        wall_mm=float(np.clip(rng.normal(11.2, 1.4), 7.5, 15)),
         bend_4ch_mm=float(np.clip(rng.normal(0, 2), -4, 4)),
         bend_2ch_mm=float(np.clip(rng.normal(0, 2), -4, 4)),
         atrium_length_mm=float(np.clip(rng.normal(44, 8), 28, 64)),

@@ -1,7 +1,7 @@
-"""Fully developed speckle: scatterers summed with their phase on a polar grid, then blurred by the probe's point spread.
+"""Fully developed speckle: scatterers summed with their phase on a polar grid, blurred by the probe's point spread.
 
-The convolution model of Gao et al. (COLE, IEEE TUFFC 2009): the point spread is separable, and its width across the beam
-grows with depth, which is one multiplication per sample after a Fourier transform over the beams.
+The convolution model of Gao et al. (COLE, IEEE TUFFC 2009): the point spread is separable, and its width across the
+beam grows with depth, which is one multiplication per sample after a Fourier transform over the beams.
 """
 
 from __future__ import annotations

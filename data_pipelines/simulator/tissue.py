@@ -168,7 +168,7 @@ def _fibrous_tissue(tissue: Tissue, section: Section) -> Plane:
     u, v, edge_mm = tissue.u_mm, tissue.v_mm, section.annulus_mm + section.wall_mm
     septal = ridge((u - section.length_mm - 5) / 8) * ridge((v + edge_mm - 3) / 6)
     lateral = ridge((u - section.length_mm - 1) / 9) * ridge((v - edge_mm - 5) / 8)
-    return 1.6 * septal + 1.9 * lateral
+    return 2.2 * septal + 2.6 * lateral
 
 
 def _right_heart(tissue: Tissue, section: Section, surroundings: Plane, left_atrium: Plane) -> Plane:

@@ -53,9 +53,9 @@ class ImageQuality:
 
 
 QUALITY = {
-    "Good": ImageQuality(0.4, 6, -14.5, -19, -34, 2.0),
-    "Medium": ImageQuality(1.2, 9, -13, -16, -30, 3.0),
-    "Poor": ImageQuality(2.6, 13, -11.5, -14, -26, 4.0),
+    "Good": ImageQuality(0.4, 6.0, -13.5, -19.0, -34.0, 2.0),
+    "Medium": ImageQuality(1.2, 9.0, -12.5, -16.0, -30.0, 3.0),
+    "Poor": ImageQuality(2.6, 13.0, -11.5, -14.0, -26.0, 4.0),
 }
 
 
@@ -135,12 +135,12 @@ def _off_centre(grid: PolarGrid) -> Float[np.ndarray, "1 b"]:
 def _surroundings_db(rng: np.random.Generator, grid: PolarGrid) -> Polar:
     """Tissue around the heart: dark beside the apex, bright deep down."""
     share = grid.range_mm[:, None] / grid.depth_mm
-    deep_db = rng.uniform(5, 14) * smooth_step((share - rng.uniform(0.7, 0.85)) / 0.3)
+    deep_db = rng.uniform(7, 17) * smooth_step((share - rng.uniform(0.7, 0.85)) / 0.3)
     return (-11 + deep_db + 4 * _smooth_field(rng, grid, 9, 7)).astype(np.float32)
 
 
 def _blood_db(rng: np.random.Generator, grid: PolarGrid, level_db: float) -> Polar:
-    """Echo of the chambers: blood with slow variations (reverberation, side lobes), filled in deep down by wide beams."""
+    """Echo of the chambers: blood with slow variations (reverberation), filled in deep down by the wide beams."""
     share = np.linspace(0, 1, grid.ranges)[:, None]
     slope_db = rng.normal(0, 1.5) * (2 * share - 1) + rng.uniform(1, 5) * smooth_step((share - 0.72) / 0.2)
     return (level_db + slope_db + 1.6 * _smooth_field(rng, grid, 7, 6)).astype(np.float32)
@@ -202,9 +202,9 @@ def pixel_grid(view: View, size: int) -> PixelGrid:
 
 
 def compress(level_db: Polar, gain_db: float) -> Polar:
-    """Echo level (dB) to grey levels 0..255: a range of 60 dB, flatter in the dark as scanners' grey maps are."""
-    share = np.clip((level_db + gain_db + 40) / 60, 0, 1)
-    return 255 * share**1.7
+    """Echo level (dB) to grey levels 0..255: a range of 55 dB, flatter in the dark as scanners' grey maps are."""
+    share = np.clip((level_db + gain_db + 36.5) / 55, 0, 1)
+    return 255 * share**1.6
 
 
 def scan_convert(grey: Polar, polar: PolarGrid, pixels: PixelGrid) -> UInt8[np.ndarray, "h w"]:

@@ -46,7 +46,7 @@ class FeedForward(nn.Module):
         return x + nn.Dense(x.shape[-1], dtype=self.dtype)(y)
 
 
-def sine_position_encoding(height: int, width: int, channels: int) -> Float[np.ndarray, "h*w c"]:
+def sine_position_encoding(height: int, width: int, channels: int) -> Float[np.ndarray, "p c"]:
     """2-D sine encoding (Carion et al. 2020): half of `channels` (a multiple of 4) for the row, half for the column."""
     quarter = channels // 4
     frequency = 1.0 / 10000.0 ** (np.arange(quarter) / quarter)

@@ -237,9 +237,7 @@ class _Run:
             shown.append(f"lambda {values['lambda']:.2f}, confident pixels {100 * values['confident_share']:.0f} %")
         left_min = (self.total_steps - step) * self.config.data.batch_clips / values["clips_per_s"] / 60
         shown.append(f"{values['clips_per_s']:.1f} clips/s, {left_min:.1f} min left")
-        bar.console.print(", ".join(shown), highlight=False)
-        if bar.disable:
-            say(", ".join(shown))
+        bar.console.print(", ".join(shown), highlight=False, soft_wrap=True)
 
 
 def _checked_means(window: list[Metrics], step: int) -> dict[str, float]:

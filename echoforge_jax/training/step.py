@@ -206,7 +206,7 @@ def make_step(
         if decay:
             learned: Any = params
             ema = jax.tree.map(lambda average, new: decay * average + (1.0 - decay) * new, ema, learned["network"])
-        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics["gradient_norm"] = optax.tree.norm(gradients)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
         metrics["finite"] = finite.astype(jnp.float32)
         changed = state.replace(

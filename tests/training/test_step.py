@@ -1,0 +1,154 @@
+"""The step: devices, gradients that must not flow, what the model may see, and that it can learn at all."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from echoforge_jax.config import Config
+from echoforge_jax.training import flamerise
+from echoforge_jax.training.losses import dice_percent
+from echoforge_jax.training.state import inference_variables, refresh_frozen
+from echoforge_jax.training.step import PseudoLabels, total_loss
+from tests.training.conftest import Trainer, disc_batch
+
+
+def test_same_losses_on_one_two_and_four_devices(semi_config: Config, one_device: Trainer):
+    batch = disc_batch()
+    histories = []
+    for devices in (1, 2, 4):
+        trainer = one_device if devices == 1 else Trainer(semi_config, devices, with_pseudo_labels=True)
+        histories.append(trainer.run(trainer.start(), batch, steps=3)[1])
+    for other in histories[1:]:
+        for one, many in zip(histories[0], other, strict=True):
+            assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)
+            assert many["confident_share"] == pytest.approx(one["confident_share"], abs=1e-3)
+
+
+def test_the_same_start_gives_the_same_bits(one_device: Trainer):
+    batch = disc_batch()
+    first, second = (one_device.run(one_device.start(), batch, steps=3)[0] for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_references_of_unlabelled_frames_change_nothing(one_device: Trainer):
+    """Masks of the frames between ED and ES are there to monitor; noise in their place gives the same parameters."""
+    batch = disc_batch()
+    noise = dict(batch, mask=batch["mask"].copy())
+    noise["mask"][:, 1] = np.random.default_rng(1).integers(0, 2, noise["mask"][:, 1].shape)
+    states = [one_device.run(one_device.start(), b, steps=2)[0] for b in (batch, noise)]
+    jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
+
+
+def test_padding_clips_count_in_no_loss(one_device: Trainer):
+    """A clip with valid = 0 may carry any mask: the parameters come out the same."""
+    batch = disc_batch()
+    batch["valid"][-1] = 0
+    other = dict(batch, mask=batch["mask"].copy())
+    other["mask"][-1] = 1 - other["mask"][-1]
+    states = [one_device.run(one_device.start(), b)[0] for b in (batch, other)]
+    jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
+
+
+def _loss(trainer: Trainer, params, state, batch, pseudo):
+    schedules = flamerise.by_step(trainer.config.semi, trainer.config.training.epochs, 10)
+    return total_loss(params, state, batch, pseudo, trainer.networks, trainer.config, schedules, 1)[0]
+
+
+@pytest.fixture(scope="module")
+def loss_and_gradients(one_device: Trainer):
+    """One compilation of the loss' gradients in everything it reads."""
+
+    @jax.jit
+    def run(params, frozen, state, batch, probability, exists):
+        def loss(p, f, probability):
+            return _loss(one_device, p, state.replace(frozen=f), batch, PseudoLabels(probability, exists))
+
+        return jax.value_and_grad(loss, argnums=(0, 1, 2))(params, frozen, probability)
+
+    return run
+
+
+def _norm(tree) -> float:
+    return float(sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(tree)))
+
+
+def test_no_gradient_into_pseudo_labels_or_the_frozen_copy(one_device: Trainer, loss_and_gradients):
+    state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
+    probability, exists = jnp.full(batch["image"].shape, 0.9), jnp.ones(batch["labelled"].shape)
+    _, (params, frozen, pseudo) = loss_and_gradients(state.params, state.frozen, state, batch, probability, exists)
+    assert _norm(params["network"]) > 0 and _norm(params["reforging"]) > 0
+    assert _norm(frozen) == 0 and _norm(pseudo) == 0
+
+
+def test_reforging_weights_learn_from_labelled_frames_alone(one_device: Trainer, loss_and_gradients):
+    """Wq, Wk, Wv: pseudo-labels leave their gradient as it is; without any labelled frame they have none."""
+    state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
+    exists = jnp.ones(batch["labelled"].shape)
+    gradients = [
+        loss_and_gradients(state.params, state.frozen, state, batch, jnp.full(batch["image"].shape, p), exists)[1][0]
+        for p in (0.9, 0.1)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, gradients[0]["reforging"], gradients[1]["reforging"])
+    assert _norm(jax.tree.map(lambda a, b: a - b, gradients[0]["network"], gradients[1]["network"])) > 0
+    unlabelled = dict(batch, labelled=jnp.zeros_like(batch["labelled"]))
+    probability = jnp.full(batch["image"].shape, 0.9)
+    value, (params, _, _) = loss_and_gradients(state.params, state.frozen, state, unlabelled, probability, exists)
+    assert np.isfinite(float(value)) and _norm(params["reforging"]) == 0 and _norm(params["network"]) > 0
+
+
+def test_a_batch_without_any_confident_pixel_is_finite(one_device: Trainer, loss_and_gradients):
+    state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
+    never = jnp.zeros(batch["labelled"].shape)  # no frame has a partner: no pixel is confident
+    probability = jnp.full(batch["image"].shape, 0.9)
+    value, (params, _, _) = loss_and_gradients(state.params, state.frozen, state, batch, probability, never)
+    assert np.isfinite(float(value))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params))
+
+
+def test_a_non_finite_step_leaves_the_state_alone(one_device: Trainer):
+    state = one_device.start()
+    before = jax.tree.map(np.asarray, state)
+    batch = disc_batch()
+    batch["image"][0, 0, 0, 0] = np.nan
+    after, history = one_device.run(state, batch)
+    assert history[0]["finite"] == 0
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+def test_the_frozen_copy_follows_at_the_epochs_end_only(one_device: Trainer):
+    state = one_device.start()
+    start = jax.tree.map(np.asarray, state.frozen)
+    state, _ = one_device.run(state, disc_batch(), steps=2)
+    jax.tree.map(np.testing.assert_array_equal, start, state.frozen)
+    refreshed = refresh_frozen(state)
+    jax.tree.map(np.testing.assert_array_equal, refreshed.frozen["params"], state.params)
+    jax.tree.map(np.testing.assert_array_equal, refreshed.frozen["batch_stats"], state.batch_stats)
+
+
+def test_moving_average_of_the_parameters(one_device: Trainer):
+    """ema <- 0.9 ema + 0.1 params after every step, from the initial parameters; prediction uses it."""
+    state = one_device.start()
+    expected = jax.tree.map(np.asarray, state.params["network"])
+    for _ in range(2):
+        state, _ = one_device.run(state, disc_batch())
+        expected = jax.tree.map(lambda a, p: 0.9 * a + 0.1 * np.asarray(p), expected, state.params["network"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), expected, state.ema)
+    assert inference_variables(state)["params"] is state.ema
+
+
+def test_four_clips_are_learned_by_heart(semi_config: Config):
+    """Labelled frames above 0.97 Dice, in evaluation mode, and the frames between them (never labelled) above 0.9."""
+    data = dataclasses.replace(semi_config.data, size=64)
+    optimiser = dataclasses.replace(semi_config.optimiser, learning_rate=5e-3, ema_decay=0.0)
+    config = dataclasses.replace(semi_config, data=data, optimiser=optimiser)
+    trainer = Trainer(config, 1, with_pseudo_labels=False)
+    batch = disc_batch(size=64)
+    state, history = trainer.run(trainer.start(), batch, steps=150)
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    outputs, _ = jax.jit(trainer.networks.network.apply)(inference_variables(state), batch["image"])
+    dice = dice_percent((outputs.logits > 0).astype(jnp.float32), jnp.asarray(batch["mask"], jnp.float32))
+    assert float(dice[:, [0, -1]].mean()) > 97.0
+    assert float(dice[:, 1].mean()) > 90.0
