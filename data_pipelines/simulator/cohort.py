@@ -24,7 +24,7 @@ from data_pipelines.simulator.ultrasound import compress, pixel_grid, prepare_sc
 SIMULATOR_VERSION = 1  # raise it whenever the same arguments give other pictures
 QUALITY_SHARES = (0.46, 0.35, 0.19)  # Good, Medium, Poor
 STATE_FILE, TRUTH_FILE = "cohort.json", "truth.csv"
-TRUTH_COLUMNS = ("patient", "view", "edv_ml", "esv_ml", "ef_percent", "quality")
+TRUTH_COLUMNS: tuple[str, ...] = ("patient", "view", "edv_ml", "esv_ml", "ef_percent", "quality")
 SMALLEST_SIZE = 32
 
 
@@ -65,7 +65,7 @@ def simulate_clip(
     gain_db = float(rng.normal(0, 3))
     placement = sample_view(rng, heart, view)
     scan = prepare_scan(rng, placement, section_at(heart, view, 0.0), quality, size)
-    pixels = pixel_grid(placement, size)
+    pixels = pixel_grid(placement, size, scan.grid)
     u_mm, v_mm = placement.to_heart(pixels.x_mm, pixels.z_mm)
     v_mm = v_mm - section_at(heart, view, 0.0).bend_at(u_mm)
 
@@ -74,7 +74,7 @@ def simulate_clip(
     for frame, phase in enumerate(np.linspace(0, 1, frames)):
         section = section_at(heart, view, float(phase))
         grey = compress(scan_frame(scan, section, frame, rng), gain_db)
-        pictures[frame] = scan_convert(grey, scan.grid, pixels)
+        pictures[frame] = scan_convert(grey, pixels)
         masks[frame] = labels_at(section, u_mm, v_mm) * pixels.inside
     return Clip(
         frames=pictures,
@@ -212,9 +212,9 @@ def _write_patient(job: tuple[Path, int, int, int, int]) -> list[dict[str, str]]
     for view in VIEWS:
         clip = simulate_clip(seed, patient, view, frames=frames, size=size)
         camus.write_clip(clip, out)
-        edv_ml, esv_ml = clip.volumes_ml
-        values = (clip.patient_id, view, f"{edv_ml:.6f}", f"{esv_ml:.6f}", f"{clip.ef_percent:.6f}", clip.quality)
-        rows.append(dict(zip(TRUTH_COLUMNS, values, strict=True)))
+        heart = heart_of(seed, patient)
+        numbers = [f"{value:.6f}" for value in (heart.edv_ml, heart.esv_ml, heart.ef_percent)]
+        rows.append(dict(zip(TRUTH_COLUMNS, (clip.patient_id, view, *numbers, str(clip.quality)), strict=True)))
     return rows
 
 

@@ -10,9 +10,9 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
-# Shares of patients with EF above 55, 45 to 55 and below 45 % (Leclerc et al., IEEE TMI 2019, table I).
+# Shares of patients with EF above 55, 45 to 55 and at most 45 %, as in CAMUS (Leclerc et al., IEEE TMI 2019).
 EF_GROUP_SHARES = (0.19, 0.32, 0.49)
 APICAL_WALL_RATIO = 0.72  # the wall is thinner at the apex than at the sides
 
@@ -124,12 +124,12 @@ def ventricle_at(heart: Heart, phase: float) -> Ventricle:
     if contraction == 0:
         return cavity
     target_ml = ventricle_at(heart, 0.0).wall_volume_ml
-    wall_mm = brentq(lambda thickness: wall_volume_ml(cavity, thickness) - target_ml, 0.5, 60.0, xtol=1e-9)
-    return dataclasses.replace(cavity, wall_mm=float(wall_mm))
+    solved = root_scalar(lambda wall_mm: wall_volume_ml(cavity, wall_mm) - target_ml, bracket=(0.5, 60.0), xtol=1e-9)
+    return dataclasses.replace(cavity, wall_mm=float(solved.root))
 
 
 def sample_heart(rng: np.random.Generator) -> Heart:
-    """Draws a patient from a population like that of CAMUS: half with EF below 45 %, weak hearts being larger."""
+    """Draws a patient from a population like that of CAMUS: half with EF of at most 45 %, weak hearts being larger."""
     group = rng.choice(3, p=EF_GROUP_SHARES)
     normal, borderline = rng.uniform(55, 72), rng.uniform(45, 55)
     reduced = float(np.clip(rng.normal(35, 7), 14, 45))

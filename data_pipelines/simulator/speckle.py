@@ -11,7 +11,6 @@ import math
 
 import cv2
 import numpy as np
-import scipy.fft
 from jaxtyping import Complex64, Float, Float32
 
 from data_pipelines.simulator.section import View
@@ -78,13 +77,13 @@ class PointSpread:
         taps = 2 * math.ceil(3 * self.axial_sigma) + 1
         parts = field.view(np.float32).reshape(*field.shape, 2)
         parts = cv2.GaussianBlur(parts, (1, taps), 1e-6, sigmaY=self.axial_sigma, borderType=cv2.BORDER_CONSTANT)
-        spectrum = scipy.fft.fft(np.ascontiguousarray(parts).view(np.complex64)[..., 0], axis=1)
-        return scipy.fft.ifft(spectrum * self.lateral, axis=-1, overwrite_x=True)
+        spectrum = np.fft.fft(np.ascontiguousarray(parts).view(np.complex64)[..., 0], axis=1)
+        return np.fft.ifft(spectrum * self.lateral, axis=-1)
 
     def intensity(self, field: Complex64[np.ndarray, "r b"]) -> Polar:
         """Echo intensity, the mean over the looks."""
         looks = self.blur(field)
-        return np.mean(np.square(looks.real) + np.square(looks.imag), axis=0)
+        return np.mean(np.square(np.real(looks)) + np.square(np.imag(looks)), axis=0)
 
 
 def point_spread(grid: PolarGrid, looks: int = 2) -> PointSpread:
@@ -92,7 +91,7 @@ def point_spread(grid: PolarGrid, looks: int = 2) -> PointSpread:
     width_mm = LATERAL_FWHM_MM * np.sqrt(0.35 + 0.65 * (grid.range_mm / FOCUS_MM) ** 2)
     sigma_rad = width_mm / FWHM_PER_SIGMA / grid.range_mm
     bandwidth = (1 / (2 * math.pi * sigma_rad))[:, None]
-    frequency = scipy.fft.fftfreq(grid.beams, grid.angle_step_rad)
+    frequency = np.fft.fftfreq(grid.beams, grid.angle_step_rad)
     shifts, share = ((0.0,), 1.0) if looks == 1 else ((-0.9, 0.9), 0.75)
     skirt = 0.05 * np.exp(-0.5 * (5 * frequency / bandwidth) ** 2)
     lateral = [np.exp(-0.5 * ((frequency - shift * bandwidth) / (share * bandwidth)) ** 2) + skirt for shift in shifts]

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32
 
-from data_pipelines.simulator.section import Section, View
+from data_pipelines.simulator.section import Section, View, elliptic_radius
 
 ANGLE_BINS = 256  # around the centre of the cavity, from base over apex to base
 DISPLACEMENT_REACH_MM = 14.0  # how far outside the wall the surroundings follow it
@@ -129,7 +129,7 @@ def reflectivity(tissue: Tissue, section: Section) -> Plane:
     u, v = tissue.u_mm, tissue.v_mm
     radius, widest, length, wall = section.radius_mm, section.widest_mm, section.length_mm, section.wall_mm
     across, along = v / radius, (u - widest) / widest
-    inner = np.sqrt(across * across + along * along)
+    inner = elliptic_radius(across, along)
     outer_mm = (section.epicardial_radius(u, v) - 1) * (radius + wall)  # distance outside the epicardium
     inner_mm = (inner - 1) * radius  # distance outside the endocardium
 
@@ -186,7 +186,7 @@ def _right_heart(tissue: Tissue, section: Section, surroundings: Plane, left_atr
     ventricle *= above_plane * below_apex
 
     half_mm = 0.5 * (section.roof_mm - length)
-    atrial = np.hypot((v + section.atrium_radius_mm + 21) / 18, (u - length - half_mm) / half_mm)
+    atrial = elliptic_radius((v + section.atrium_radius_mm + 21) / 18, (u - length - half_mm) / half_mm)
     atrium = smooth_step((1 - atrial) * 12) * (1 - left_atrium)
 
     chambers = np.clip(ventricle + atrium, 0, 1)
@@ -274,8 +274,9 @@ def attach(view: View, rest: Section, x_mm: Float[np.ndarray, " n"], z_mm: Float
     for _ in range(6):  # the ellipse through the point, by Newton's rule on its share of the wall
         radius_mm = rest.radius_mm + share * rest.wall_mm
         across, along = v / radius_mm, (rest.widest_mm - u) / (rest.widest_mm + share * rest.apical_wall_mm)
-        share = np.clip(share + (np.hypot(across, along) - 1) * radius_mm / rest.wall_mm, 0, 1)
-    angle = np.arctan2(across, along)
+        share = np.clip(share + (elliptic_radius(across, along) - 1) * radius_mm / rest.wall_mm, 0, 1)
+    radius_mm, widest_mm = rest.radius_mm + share * rest.wall_mm, rest.widest_mm + share * rest.apical_wall_mm
+    angle = np.arctan2(v / radius_mm, (rest.widest_mm - u) / widest_mm)
     outside_mm = np.maximum(rest.epicardial_radius(u, v) - 1, 0) * (rest.radius_mm + rest.wall_mm)
     follows = np.exp(-outside_mm / DISPLACEMENT_REACH_MM - np.maximum(u - rest.length_mm, 0) / ATRIAL_REACH_MM)
     columns = (u, v, np.sin(angle), np.cos(angle), np.where(inside, -1, share), follows)

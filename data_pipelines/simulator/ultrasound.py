@@ -183,22 +183,30 @@ def _noise(grid: PolarGrid, levels: ImageQuality) -> Polar:
 
 @dataclasses.dataclass(frozen=True)
 class PixelGrid:
-    """A square picture of the sector: isotropic spacing, probe coordinates of the pixel centres (mm), what is seen."""
+    """A square picture of the sector: isotropic spacing, probe coordinates of the pixel centres (mm), what is seen.
+
+    `row` and `column` are the places of the pixel centres on the polar grid, in its samples.
+    """
 
     spacing_mm: float
     x_mm: Float32[np.ndarray, "h w"]
     z_mm: Float32[np.ndarray, "h w"]
     inside: Bool[np.ndarray, "h w"]
+    row: Float32[np.ndarray, "h w"]
+    column: Float32[np.ndarray, "h w"]
 
 
-def pixel_grid(view: View, size: int) -> PixelGrid:
+def pixel_grid(view: View, size: int, polar: PolarGrid) -> PixelGrid:
     """The smallest square that holds the sector."""
     width_mm = 2 * view.depth_mm * math.sin(view.half_angle_rad)
     spacing_mm = 1.01 * max(view.depth_mm, width_mm) / size
     centres_mm = ((np.arange(size) + 0.5) * spacing_mm).astype(np.float32)
     x_mm, z_mm = np.meshgrid(centres_mm - np.float32(size * spacing_mm / 2), centres_mm)
-    inside = (np.hypot(x_mm, z_mm) < view.depth_mm) & (np.abs(np.arctan2(x_mm, z_mm)) < view.half_angle_rad)
-    return PixelGrid(spacing_mm, x_mm, z_mm, inside)
+    distance_mm, angle_rad = np.hypot(x_mm, z_mm), np.arctan2(x_mm, z_mm)
+    inside = (distance_mm < view.depth_mm) & (np.abs(angle_rad) < view.half_angle_rad)
+    row = distance_mm / np.float32(polar.range_step_mm) - 0.5
+    column = (angle_rad + polar.half_angle_rad) / np.float32(polar.angle_step_rad) - 0.5
+    return PixelGrid(spacing_mm, x_mm, z_mm, inside, row, column)
 
 
 def compress(level_db: Polar, gain_db: float) -> Polar:
@@ -207,9 +215,7 @@ def compress(level_db: Polar, gain_db: float) -> Polar:
     return 255 * share**1.6
 
 
-def scan_convert(grey: Polar, polar: PolarGrid, pixels: PixelGrid) -> UInt8[np.ndarray, "h w"]:
+def scan_convert(grey: Polar, pixels: PixelGrid) -> UInt8[np.ndarray, "h w"]:
     """Polar grey levels to the picture, bilinear; black outside the sector."""
-    row = np.hypot(pixels.x_mm, pixels.z_mm) / np.float32(polar.range_step_mm) - 0.5
-    column = (np.arctan2(pixels.x_mm, pixels.z_mm) + polar.half_angle_rad) / np.float32(polar.angle_step_rad) - 0.5
-    picture = cv2.remap(grey, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.remap(grey, pixels.column, pixels.row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.where(pixels.inside, np.rint(picture), 0).astype(np.uint8)

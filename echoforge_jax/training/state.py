@@ -8,7 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from echoforge_jax.config import Config, OptimiserConfig
 from echoforge_jax.models.echoforge import EchoForge
@@ -26,7 +26,7 @@ class Networks(NamedTuple):
 class TrainState(flax.struct.PyTreeNode):
     """
     Attributes:
-        step: optimiser steps done.
+        step: optimiser steps done, an int32 scalar. (Fields are not shape-checked: a pytree also carries shardings.)
         params: {"network": ..., "reforging": ...}.
         batch_stats: running statistics of the network's norms ({} with group norm).
         opt_state: of the optimiser.
@@ -34,12 +34,12 @@ class TrainState(flax.struct.PyTreeNode):
         ema: moving average of `params["network"]`, {} where it is off.
     """
 
-    step: Int[Array, ""]
-    params: dict[str, Any]
-    batch_stats: dict[str, Any]
+    step: Any
+    params: Any
+    batch_stats: Any
     opt_state: Any
-    frozen: dict[str, Any]
-    ema: dict[str, Any]
+    frozen: Any
+    ema: Any
 
 
 def make_networks(config: Config) -> Networks:

@@ -94,7 +94,7 @@ def test_population_is_like_camus():
     hearts = [heart_of(0, patient) for patient in range(400)]
     ef_percent = np.array([heart.ef_percent for heart in hearts])
     edv_ml = np.array([heart.edv_ml for heart in hearts])
-    assert np.mean(ef_percent < 45) == pytest.approx(0.49, abs=0.08)
+    assert np.mean(ef_percent <= 45) == pytest.approx(0.49, abs=0.08)
     assert np.mean(ef_percent > 55) == pytest.approx(0.19, abs=0.07)
     assert 80 < np.median(edv_ml) < 130
     assert ef_percent.min() >= 14 and ef_percent.max() <= 72

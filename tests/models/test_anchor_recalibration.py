@@ -12,6 +12,7 @@ from tests.models.oracles import as_float64, attention, dense, feed_forward, lay
 
 IS_FOREGROUND = {1: [1], 2: [1, 0], 3: [1, 0, 0], 4: [1, 1, 0, 0]}  # Table 4, by the number of anchors
 ANCHORS = (1, 2, 3, 4)
+INTERVAL = (0.25, 0.75)  # of the whole layer: wide enough to move some patches whatever the number of anchors
 
 
 def f32(x) -> jax.Array:
@@ -128,7 +129,8 @@ def test_patch_probabilities(anchors: int):
             for p in range(5):
                 expected = probability_oracle(patches[n, p], vectors[n], temperature, 0.2)
                 np.testing.assert_allclose(s_fg[n, p], expected[0], atol=1e-5)
-                np.testing.assert_allclose(np.asarray(share)[n, p] / np.asarray(share)[n, p].sum(), expected[1], atol=1e-5)
+                if anchors > 1:
+                    np.testing.assert_allclose(share[n, p], expected[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("anchors", ANCHORS)
@@ -168,7 +170,7 @@ def test_recalibration_interval_includes_its_ends_and_nothing_beyond():
 @pytest.fixture(scope="module", params=ANCHORS)
 def layer(request):
     """ARC with every parameter perturbed, a small input and what it makes of it."""
-    module = arc.AnchorRecalibration(anchors=request.param, neighbours=5, heads=2)
+    module = arc.AnchorRecalibration(anchors=request.param, neighbours=5, heads=2, interval=INTERVAL)
     x = np.random.default_rng(request.param).standard_normal((2, 4, 6, 8)).astype(np.float32)
     initial = jax.jit(module.init)(jax.random.key(0), jnp.asarray(x))["params"]
     params = perturbed(initial, seed=request.param)
@@ -199,7 +201,7 @@ def test_whole_layer_against_numpy(layer):
     for n in range(2):
         scores, anchors = anchors_oracle(x[n].reshape(24, 8).astype(np.float64), p, 5)
         expected, _, moved = recalibrate_oracle(
-            x[n].astype(np.float64), anchors, p["alpha"], p["beta"], bias=p.get("single_bias", 0.0)
+            x[n].astype(np.float64), anchors, p["alpha"], p["beta"], interval=INTERVAL, bias=p.get("single_bias", 0.0)
         )
         np.testing.assert_allclose(got.features[n], expected, atol=1e-4)
         np.testing.assert_allclose(got.uncertain_share[n], moved.mean(), atol=1e-6)
@@ -211,7 +213,7 @@ def test_whole_layer_against_numpy(layer):
 def test_pull_is_near_one_half_at_the_start(layer):
     """w as read off the moved patches, with the initial alpha and beta."""
     module, initial, _, x, _ = layer
-    anchors = np.random.default_rng(3).standard_normal((2, module.anchors, 8)).astype(np.float32)
+    anchors = np.random.default_rng(100).standard_normal((2, module.anchors, 8)).astype(np.float32)
     bias = initial.get("single_bias")
     out, uncertain = arc.recalibrate(
         jnp.asarray(x), jnp.asarray(anchors), initial["alpha"], initial["beta"], single_bias=bias
@@ -228,8 +230,8 @@ def test_pull_is_near_one_half_at_the_start(layer):
 
 
 def test_gradient_of_the_layer_against_finite_differences():
-    """Down to the input, with neighbours and uncertain patches unchanged by the step; and none that is not finite."""
-    module = arc.AnchorRecalibration(anchors=2, neighbours=5, heads=2)
+    """Down to the input, every patch uncertain, by a step that changes no neighbour; and every gradient finite."""
+    module = arc.AnchorRecalibration(anchors=2, neighbours=5, heads=2, interval=(0.0, 1.0))
     rng = np.random.default_rng(0)
     x, direction = (rng.standard_normal((1, 4, 4, 8)).astype(np.float32) for _ in range(2))
     params = jax.jit(module.init)(jax.random.key(0), jnp.asarray(x))
@@ -240,7 +242,7 @@ def test_gradient_of_the_layer_against_finite_differences():
         return (module.apply(params, x).features * jnp.asarray(out)).sum()
 
     to_params, to_x = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, jnp.asarray(x))
-    step = 1e-2
+    step = 1e-3
     ahead, behind = (float(loss(params, jnp.asarray(x + s * step * direction))) for s in (1, -1))
     expected = (ahead - behind) / (2 * step)
     assert float((to_x * jnp.asarray(direction)).sum()) == pytest.approx(expected, rel=0.02)

@@ -1,0 +1,255 @@
+"""Whole runs as a user starts them: end to end, resumed bit for bit, interrupted, and refused with a clear message."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipelines.simulator.cohort import write_cohort
+from echoforge_jax import cli
+from echoforge_jax.config import Config, ConfigError, read_config
+from echoforge_jax.inference import Predictor
+from echoforge_jax.train import run
+from echoforge_jax.training import loop
+from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state
+from echoforge_jax.training.log import read_metrics
+from echoforge_jax.training.loop import NonFiniteLoss, Outcome, train
+from echoforge_jax.training.state import initial_state, make_optimiser
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory) -> Path:
+    """Six simulated patients: 4 train (8 clips), 1 validation, 1 test."""
+    root = tmp_path_factory.mktemp("cohort")
+    write_cohort(root, patients=6, seed=1, frames=5, size=64)
+    return root
+
+
+@pytest.fixture(scope="session")
+def run_config(tiny_config: Config, cohort: Path) -> Config:
+    """Three epochs of two steps, pseudo-labels from the second: both compiled steps and two refreshes."""
+    return dataclasses.replace(
+        tiny_config,
+        data=dataclasses.replace(tiny_config.data, root=str(cohort)),
+        semi=dataclasses.replace(tiny_config.semi, burn_in=0.34, ramp_end=0.67),
+        training=dataclasses.replace(tiny_config.training, epochs=3, log_every_steps=1),
+    )
+
+
+def with_training(config: Config, **changes) -> Config:
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
+
+
+@pytest.fixture(scope="session")
+def finished(run_config: Config, tmp_path_factory) -> Path:
+    """One uninterrupted run with its evaluation."""
+    workdir = tmp_path_factory.mktemp("runs") / "straight"
+    assert run(run_config, workdir) is Outcome.FINISHED
+    return workdir
+
+
+def last_state(config: Config, workdir: Path):
+    optimiser, _ = make_optimiser(config.optimiser, 6)
+    target = jax.eval_shape(lambda key: initial_state(config, optimiser, key), jax.random.key(0))
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
+        return jax.tree.map(np.asarray, checkpoints.restore(abstract_state(target, here))[0])
+
+
+def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Config):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert set(metrics["protocols"]) == {"semi", "full"}
+    assert metrics["protocols"]["semi"]["n_frames"] == 4 and metrics["protocols"]["full"]["n_frames"] == 10
+    assert "SIMULATED" not in (finished / "report.html").read_text()[:0]
+    frames = (finished / "per_frame.csv").read_text().splitlines()
+    assert len(frames) == 1 + 4 + 10 and frames[0].startswith("protocol,patient_id")
+    about = json.loads((finished / "config.json").read_text())
+    assert read_config(about["config"]) == run_config and "jax" in about["packages"]
+    lines = read_metrics(finished)
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert [line["lambda"] for line in lines if line["kind"] == "epoch" and "lambda" in line] == [1.0, 1.0]
+    assert list((finished / "tensorboard").iterdir())
+
+
+def test_a_finished_run_says_so_and_touches_nothing(finished: Path, run_config: Config, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert run(run_config, finished) is Outcome.FINISHED
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
+    shown = capsys.readouterr()
+    assert "done already" in shown.err and "mDice" in shown.out and "report.html" in shown.out
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(finished: Path, run_config: Config, tmp_path: Path):
+    """Stopped in the middle of an epoch without, and of one with pseudo-labels, then resumed to the end."""
+    for stop_at in (1, 5, 0):
+        outcome = train(with_training(run_config, max_steps=stop_at), tmp_path)
+    assert outcome is Outcome.FINISHED
+    jax.tree.map(np.testing.assert_array_equal, last_state(run_config, finished), last_state(run_config, tmp_path))
+    timing = {"clips_per_s"}
+    for one, other in zip(read_metrics(finished), read_metrics(tmp_path), strict=True):
+        assert {k: v for k, v in one.items() if k not in timing} == {k: v for k, v in other.items() if k not in timing}
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(finished: Path, run_config: Config):
+    kept = sorted(int(p.name) for p in (finished / "checkpoints").iterdir() if p.name.isdigit())
+    assert kept == [4, 6]
+    epochs = [line for line in read_metrics(finished) if line["kind"] == "epoch"]
+    best = max(epochs, key=lambda line: line["validation_dice_percent"])
+    assert [int(p.name) for p in (finished / "best").iterdir() if p.name.isdigit()] == [best["step"]]
+    _, config, card = Predictor.load(finished / "inference")
+    assert card["step"] == best["step"] and config == run_config
+    size = lambda folder: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())  # noqa: E731
+    assert size(finished / "inference") < 0.5 * size(finished / "checkpoints" / "6")
+
+
+def test_streaming_equals_the_whole_clip_and_no_reference_is_read(finished: Path):
+    predictor, _, _ = Predictor.load(finished / "inference")
+    frames = np.random.default_rng(0).integers(0, 255, (4, 40, 48), dtype=np.uint8)
+    whole = predictor.probabilities([frames])[0]
+    memory, streamed = predictor.start_stream(), []
+    for frame in frames:
+        memory, probability = predictor.stream_frame(memory, frame[None])
+        streamed.append(probability[0])
+    np.testing.assert_allclose(whole, np.stack(streamed), atol=1e-5)
+    (mask,) = predictor.masks([frames])
+    assert mask.shape == frames.shape and set(np.unique(mask)) <= {0, 1}
+
+
+def test_another_configuration_in_the_same_folder_is_refused(finished: Path, run_config: Config):
+    with pytest.raises(ConfigError, match=r"config\.seed: 0 there, 1 now"):
+        run(dataclasses.replace(run_config, seed=1), finished)
+
+
+def test_a_foreign_folder_is_not_overwritten(run_config: Config, tmp_path: Path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds no run"):
+        run(run_config, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_non_finite_loss_names_the_step_and_keeps_the_last_checkpoint(
+    finished: Path, run_config: Config, tmp_path: Path, monkeypatch
+):
+    original = loop.TrainingBatches.batch
+
+    def poisoned(self, step):
+        batch = original(self, step)
+        if step == 3:
+            batch["image"] = np.full_like(batch["image"], np.nan)
+        return batch
+
+    monkeypatch.setattr(loop.TrainingBatches, "batch", poisoned)
+    with pytest.raises(NonFiniteLoss, match=r"step 4: loss nan.*last checkpoint is kept"):
+        train(run_config, tmp_path)
+    assert int(last_state(run_config, tmp_path).step) == 2
+
+
+def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run_config: Config, finished: Path, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    state = last_state(run_config, workdir)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with Checkpoints(workdir, 2) as checkpoints, pytest.raises(CheckpointError, match=r"disk is full.*step 6"):
+        checkpoints.save(state.replace(step=np.int32(7)), {})
+    assert int(last_state(run_config, workdir).step) == 6
+
+
+def test_a_checkpoint_of_another_model_is_refused(run_config: Config, finished: Path, tmp_path: Path):
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    other = dataclasses.replace(run_config, model=dataclasses.replace(run_config.model, channels=24, heads=3))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        last_state(other, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": {"sise": 128}}, r"config\.data\.sise is not a field; did you mean config\.data\.size"),
+        ({"data": {"size": 100}}, r"size is 100; expected a multiple of 16"),
+        ({"data": {"size": "128"}}, r"config\.data\.size is '128' \(str\); expected int"),
+        ({"model": {"norm": "layer"}}, r"config\.model\.norm is 'layer'; expected one of"),
+        ({"semi": {"burn_in": 0.9}}, r"burn_in"),
+        ({"training": {"epochs": 0}}, r"epochs"),
+        ({"model": {"anchors": 5}}, r"anchors"),
+    ],
+)
+def test_configuration_faults_are_named(change: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
+        read_config(change)
+
+
+def test_a_batch_the_devices_cannot_share_is_refused(run_config: Config, tmp_path: Path):
+    bad = dataclasses.replace(run_config, data=dataclasses.replace(run_config.data, batch_clips=3))
+    with pytest.raises(ConfigError, match="use a multiple"):
+        train(bad, tmp_path)
+
+
+def _command(workdir: Path, config: Config, *more: str) -> list[str]:
+    """The training command for a small run on one device."""
+    m, d = config.model, config.data
+    flags = {
+        "data.root": d.root, "data.size": d.size, "data.frames": d.frames, "training.epochs": 50,
+        "model.encoder_depth": 18, "model.encoder_width": m.encoder_width, "model.channels": m.channels,
+        "model.heads": m.heads, "model.decoder_layers": m.decoder_layers, "training.checkpoint_every_epochs": 50,
+    }  # fmt: skip
+    return [
+        sys.executable, "-m", "echoforge_jax.train", "--config=configs/camus_semi.py", f"--workdir={workdir}",
+        *(f"--config.{name}={value}" for name, value in flags.items()), *more,
+    ]  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return {**kept, "JAX_PLATFORMS": "cpu"}
+
+
+def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_config: Config, tmp_path: Path):
+    workdir = tmp_path / "run"
+    command = _command(workdir, run_config)
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=_environment(), stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 300
+        while len(read_metrics(workdir)) < 2 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == cli.INTERRUPTED, errors
+    assert "stopped and saved at step" in errors
+    saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+    again = subprocess.run(
+        [*command, f"--config.training.max_steps={saved + 1}"], cwd=REPOSITORY, env=_environment(), text=True,
+        capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert again.returncode == cli.INTERRUPTED, again.stderr
+    assert f"resumed from step {saved}" in again.stderr and f"saved at step {saved + 1}" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--config.data.root=nowhere/at_all"], "nowhere/at_all"),
+        (["--config.model.pretrained=missing.safetensors"], "missing.safetensors"),
+        (["--config.data.sise=3"], "sise"),
+    ],
+)
+def test_the_command_refuses_with_a_message_and_a_code(flags, message: str, run_config: Config, tmp_path: Path):
+    done = subprocess.run(
+        [*_command(tmp_path / "run", run_config), *flags], cwd=REPOSITORY, env=_environment(), text=True,
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0 and message in done.stderr
+    if "sise" not in message:
+        assert done.returncode == cli.USAGE and "Traceback" not in done.stderr
