@@ -16,8 +16,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from data_pipelines.simulator.cohort import write_cohort
-from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.cli import INTERRUPTED, exit_with
+from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.scoring import choose_split, evaluate, table
 from echoforge_jax.training.log import progress_bar, say

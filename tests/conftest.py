@@ -2,7 +2,10 @@
 
 import os
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+# Optimisation level 0: these programs run for moments, and compiling them is what takes the time.
+FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+_FLAGS = (os.environ.get("XLA_FLAGS", ""), FAST_COMPILATION, "--xla_force_host_platform_device_count=4")
+os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import dataclasses
@@ -18,7 +21,7 @@ _HOOK.__enter__()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-from echoforge_jax.config import Config, DataConfig, ModelConfig  # noqa: E402
+from echoforge_jax.config import Config, DataConfig, ModelConfig
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import flax.linen as nn
@@ -27,9 +28,12 @@ class Attention(nn.Module):
         query = nn.LayerNorm(dtype=self.dtype)(x)
         keys = query if keys is None else keys
         values = keys if values is None else values
-        y = nn.MultiHeadDotProductAttention(
+        attend = nn.MultiHeadDotProductAttention(
             num_heads=self.heads, dtype=self.dtype, force_fp32_for_softmax=True, name="attention"
-        )(query, keys, values, mask=None if mask is None else mask[:, None])
+        )
+        with warnings.catch_warnings():  # Flax takes values with as many tokens as channels for a misplaced mask
+            warnings.filterwarnings("ignore", message="You are passing an array of shape")
+            y = attend(query, keys, values, mask=None if mask is None else mask[:, None])
         return x + y.astype(x.dtype)
 
 

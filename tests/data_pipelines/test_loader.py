@@ -88,7 +88,7 @@ def test_augmentation_moves_every_frame_alike_and_mask_with_image():
 def test_gamma_and_contrast_ranges():
     frames = np.full((1, 8, 8), 64, np.uint8)
     frames[0, 0, 0] = 255
-    bright = Augmentation(probability=1.0, gamma=(2.0, 2.0), rotation_deg=0, scale=(1.0, 1.0), contrast=(1.0, 1.0))
+    bright = Augmentation(probability=1.0, gamma=(2.0, 2.0), rotation_deg=0.0, scale=(1.0, 1.0), contrast=(1.0, 1.0))
     image, _ = bright(frames, np.zeros_like(frames), np.random.default_rng(0))
     assert image[0, 4, 4] == pytest.approx((64 / 255) ** 0.5, abs=1e-5)
     strong = dataclasses.replace(bright, gamma=(1.0, 1.0), contrast=(2.0, 2.0))

@@ -106,6 +106,9 @@ def test_cosine_probability_of_zero_features_is_finite_with_its_gradient():
     assert bool(jnp.isfinite(gradient).all())
 
 
+compiled_find_partners = jax.jit(find_partners, static_argnames="exclude_self")
+
+
 def partner_oracle(clip, frame, labelled, view, record, exclude_self):
     """The flat index of a frame's partner by search, or None."""
     clips, frames = labelled.shape
@@ -137,7 +140,7 @@ def groups(draw):
 @given(groups(), st.booleans())
 def test_partners_against_brute_force(group, exclude_self: bool):
     labelled, view, record = group
-    found = find_partners(
+    found = compiled_find_partners(
         f32(labelled), jnp.asarray(view, jnp.int32), jnp.asarray(record, jnp.int32), exclude_self=exclude_self
     )
     for clip, frame in np.ndindex(*labelled.shape):
@@ -148,7 +151,7 @@ def test_partners_against_brute_force(group, exclude_self: bool):
 
 
 def partners(labelled, view, record, exclude_self=False):
-    found = find_partners(
+    found = compiled_find_partners(
         f32(labelled), jnp.asarray(view, jnp.int32), jnp.asarray(record, jnp.int32), exclude_self=exclude_self
     )
     return np.asarray(found.index).tolist(), np.asarray(found.exists).tolist()

@@ -207,8 +207,8 @@ def test_decoder_layer_against_numpy(inputs, separate: bool):
     queries, prototypes = jax.jit(module.apply)({"params": params}, *arguments)
     for b in range(2):
         expected = decoder_oracle(
-            *(inputs[name][b].astype(np.float64) for name in ("queries", "tokens", "frame")), position.astype(np.float64),
-            FILLED[b], as_float64(params), separate,
+            *(inputs[name][b].astype(np.float64) for name in ("queries", "tokens", "frame")),
+            position.astype(np.float64), FILLED[b], as_float64(params), separate,
         )  # fmt: skip
         np.testing.assert_allclose(np.asarray(queries)[b][FILLED[b]], expected[0][FILLED[b]], atol=1e-4)
         np.testing.assert_allclose(np.asarray(prototypes)[b][FILLED[b]], expected[1][FILLED[b]], atol=1e-4)
@@ -229,7 +229,7 @@ def test_position_encoding_tells_every_cell_apart():
 
 @pytest.fixture(scope="module")
 def fusion():
-    """One frame of TSF, perturbed parameters; the memory of the first clip holds one frame, that of the second three."""
+    """One frame of TSF, perturbed parameters; the memories of the two clips hold one frame and three."""
     module = TemporalFusion(CHANNELS, HEADS, layers=2, memory_frames=3)
     rng = np.random.default_rng(1)
     memory = Memory(f32(rng.standard_normal((2, 3, 2, CHANNELS))), jnp.asarray(FILLED[:, ::2]))
@@ -255,8 +255,8 @@ def fusion_oracle(tokens, filled, x, e, e_hidden, p):
     for n in range(len(exists)):
         if exists[n]:
             semantic += sigmoid(e @ embedded[n] / np.sqrt(CHANNELS))[..., None] * classes[n]
-    upsampled = jax.image.resize(jnp.asarray(frame.reshape(x.shape), jnp.float32), e.shape, "bilinear")
-    hidden = e_hidden + dense(np.asarray(upsampled, np.float64), p["frame_hidden"]) + dense(semantic, p["semantic_hidden"])
+    upsampled = np.asarray(jax.image.resize(f32(frame.reshape(x.shape)), e.shape, "bilinear"), np.float64)
+    hidden = e_hidden + dense(upsampled, p["frame_hidden"]) + dense(semantic, p["semantic_hidden"])
     return np.maximum(hidden, 0.0)
 
 
@@ -266,7 +266,7 @@ def test_whole_frame_against_numpy(fusion):
     for b in range(2):
         tokens, filled = np.asarray(memory.tokens, np.float64)[b], np.asarray(memory.filled)[b]
         expected = fusion_oracle(tokens, filled, *(np.asarray(m, np.float64)[b] for m in maps), as_float64(params))
-        np.testing.assert_allclose(got[b], expected, atol=1e-3)
+        np.testing.assert_allclose(got[b], expected, atol=2e-4)
     assert 0.1 < float((got > 0).mean()) < 0.9
 
 

@@ -50,12 +50,14 @@ class Trainer:
             self.config, self.networks, self.optimiser, rate, schedules, self.mesh,
             with_pseudo_labels=self.with_pseudo_labels,
         )  # fmt: skip
-        self._initial = jax.jit(
-            lambda key: initial_state(self.config, self.optimiser, key), out_shardings=parallel.replicated(self.mesh)
-        )
+        self.initial = None
 
-    def start(self, seed: int = 0):
-        return self._initial(jax.random.key(seed))
+    def start(self):
+        """The initial state in fresh buffers (the step donates them); initialised on one device once."""
+        if self.initial is None:
+            initialise = jax.jit(lambda key: initial_state(self.config, self.optimiser, key))
+            self.initial = jax.tree.map(np.asarray, initialise(jax.random.key(0)))
+        return jax.device_put(jax.tree.map(np.copy, self.initial), parallel.replicated(self.mesh))
 
     def run(self, state, batch, steps: int = 1):
         history = []

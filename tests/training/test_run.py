@@ -24,6 +24,7 @@ from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abst
 from echoforge_jax.training.log import read_metrics
 from echoforge_jax.training.loop import NonFiniteLoss, Outcome, train
 from echoforge_jax.training.state import initial_state, make_optimiser
+from tests.conftest import FAST_COMPILATION
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -211,7 +212,7 @@ def _command(workdir: Path, config: Config, *more: str) -> list[str]:
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return {**kept, "JAX_PLATFORMS": "cpu"}
+    return {**kept, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": FAST_COMPILATION}
 
 
 def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_config: Config, tmp_path: Path):

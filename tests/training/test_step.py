@@ -20,7 +20,9 @@ def test_same_losses_on_one_two_and_four_devices(semi_config: Config, one_device
     histories = []
     for devices in (1, 2, 4):
         trainer = one_device if devices == 1 else Trainer(semi_config, devices, with_pseudo_labels=True)
-        histories.append(trainer.run(trainer.start(), batch, steps=3)[1])
+        start = one_device.start()
+        trainer.initial = one_device.initial
+        histories.append(trainer.run(trainer.start() if devices > 1 else start, batch, steps=3)[1])
     for other in histories[1:]:
         for one, many in zip(histories[0], other, strict=True):
             assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)
