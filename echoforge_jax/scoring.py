@@ -23,7 +23,7 @@ from echoforge_jax import __version__
 from echoforge_jax.config import Config
 from echoforge_jax.evaluation.evaluator import score_clip, score_ejection_fraction, summarise
 from echoforge_jax.inference import Predictor
-from echoforge_jax.report.figures import Overlay
+from echoforge_jax.report.figures import Overlay, overlay_grid
 from echoforge_jax.report.html import write_report
 from echoforge_jax.training.log import progress_bar, read_metrics, say
 from echoforge_jax.training.loop import source_of
@@ -62,7 +62,7 @@ def choose_split(config: Config) -> str:
 def evaluate(
     config: Config, predictor: Predictor, split: str, protocols: Sequence[str], workdir: Path
 ) -> dict[str, Any]:
-    """Scores a split by each protocol and writes metrics.json, per_frame.csv, per_patient.csv and report.html.
+    """Scores a split by each protocol; writes metrics.json, per_frame.csv, per_patient.csv, overlays.png, report.html.
 
     Returns:
         The summaries by protocol, as in metrics.json.
@@ -97,6 +97,7 @@ def evaluate(
             overlays = pick_overlays(cases, rows)
     workdir.mkdir(parents=True, exist_ok=True)
     _write_tables(workdir, frame_rows, ef_rows)
+    (workdir / "overlays.png").write_bytes(overlay_grid(overlays, 4))
     skipped_text = summarise_skipped(skipped) or "none"
     card = method_card(config, split, len(clips), skipped_text)
     write_report(

@@ -1,15 +1,17 @@
 """Strict JAX for every test: no silent dtype or rank promotion, four CPU devices, shapes checked at run time."""
 
 import os
+from pathlib import Path
 
 # Optimisation level 0: these programs run for moments, and compiling them is what takes the time.
 FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 _FLAGS = (os.environ.get("XLA_FLAGS", ""), FAST_COMPILATION, "--xla_force_host_platform_device_count=4")
 os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import pytest

@@ -55,7 +55,7 @@ def topk_neighbours(x: Float[Array, "p c"], anchors: Float[Array, "a c"], k: int
     |x|^2 - 2 x.a + |a|^2 with one (a, p) matrix product; no (p, p) array. Gradients go through the gathered features.
     """
     x, anchors = jax.lax.stop_gradient((x.astype(jnp.float32), anchors.astype(jnp.float32)))
-    squared = (x * x).sum(-1)[None] - 2.0 * anchors @ x.T + (anchors * anchors).sum(-1)[:, None]
+    squared = (x * x).sum(-1)[None] - 2.0 * jnp.matmul(anchors, x.T, precision="highest") + (anchors * anchors).sum(-1)[:, None]
     return jax.lax.top_k(-squared, k)[1]
 
 
@@ -92,8 +92,9 @@ def recalibrate(
 ) -> tuple[Float[Array, "n h w c"], Bool[Array, "n p"]]:
     """Pulls uncertain patches to the likelier anchor: P <- (1 - w) P + w a*, w = sigmoid(alpha |s_fg - s_bg| + beta).
 
-    Returns the new map and which patches were uncertain. Patches outside `interval` come back bit-equal. With a single
-    (foreground) anchor only the patches with s_fg >= 0.5 have a likelier anchor; the others are left alone.
+    a* is the likeliest anchor of the likelier class. Returns the new map and which patches were uncertain. Patches
+    outside `interval` come back bit-equal. With a single (foreground) anchor only the patches with s_fg >= 0.5 have a
+    likelier anchor; the others are left alone.
     """
     n, h, w, c = x.shape
     rows, columns = h // patch, w // patch
@@ -104,7 +105,10 @@ def recalibrate(
     uncertain = (s_fg >= interval[0]) & (s_fg <= interval[1])
     if anchors.shape[1] == 1:
         uncertain &= s_fg >= 0.5
-    likelier = jnp.take_along_axis(anchors, share.argmax(-1)[..., None], axis=1)
+    is_foreground = jnp.asarray(FOREGROUND_ANCHORS[anchors.shape[1]])
+    of_likelier_class = is_foreground[None, None] == (s_fg >= 0.5)[..., None]
+    best = jnp.where(of_likelier_class, share, -1.0).argmax(-1)
+    likelier = jnp.take_along_axis(anchors, best[..., None], axis=1)
     pull = jax.nn.sigmoid(alpha * jnp.abs(2.0 * s_fg - 1.0) + beta)[..., None, None].astype(x.dtype)
     moved = (1.0 - pull) * patches + pull * likelier[:, :, None]
     patches = jnp.where(uncertain[..., None, None], moved, patches)

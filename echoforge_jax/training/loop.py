@@ -185,7 +185,8 @@ class _Run:
             f"{self.config.data.frames} frames of {self.config.data.size}x{self.config.data.size} "
             "(2 x multiply-adds, compiler's count)"
         )
-        say(f"training: {self.config.training.epochs} epochs, {self.total_steps} steps of {self.config.data.batch_clips} clips")
+        clips = self.config.data.batch_clips
+        say(f"training: {self.config.training.epochs} epochs, {self.total_steps} steps of {clips} clips")
         if self.config.semi.pseudo_labels != "none" and not self.pseudo:
             say("every frame is labelled: no pseudo-labels are needed, CPR only trains its own weights")
 

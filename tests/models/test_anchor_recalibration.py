@@ -47,7 +47,9 @@ def recalibrate_oracle(x, anchors, alpha, beta, patch=2, temperature=1.0, interv
                 continue
             moved[i, j] = True
             w = sigmoid(alpha * abs(s_fg - (1.0 - s_fg)) + beta)
-            out[cells] = (1.0 - w) * x[cells] + w * anchors[np.argmax(share)]
+            of_class = [i for i, fg in enumerate(arc.FOREGROUND_ANCHORS[len(anchors)]) if fg == (s_fg >= 0.5)]
+            likelier = max(of_class, key=lambda i: share[i])
+            out[cells] = (1.0 - w) * x[cells] + w * anchors[likelier]
     return out, probability, moved
 
 
@@ -219,12 +221,13 @@ def test_pull_is_near_one_half_at_the_start(layer):
         jnp.asarray(x), jnp.asarray(anchors), initial["alpha"], initial["beta"], single_bias=bias
     )
     assert bool(uncertain.any())
-    _, share = arc.patch_probabilities(
+    s_fg, share = arc.patch_probabilities(
         f32(x.reshape(2, 2, 2, 3, 2, 8).mean(axis=(2, 4)).reshape(2, 6, 8)), jnp.asarray(anchors), 1.0, bias
     )
     for n, p in np.argwhere(np.asarray(uncertain)):
         cell = (n, 2 * (p // 3), 2 * (p % 3))
-        way = anchors[n, int(np.asarray(share)[n, p].argmax())] - x[cell]
+        of_class = np.array(arc.FOREGROUND_ANCHORS[anchors.shape[1]]) == bool(s_fg[n, p] >= 0.5)
+        way = anchors[n, int(np.where(of_class, np.asarray(share)[n, p], -1.0).argmax())] - x[cell]
         w = (np.asarray(out)[cell] - x[cell]) @ way / (way @ way)
         assert 0.45 < w < 0.55
 
