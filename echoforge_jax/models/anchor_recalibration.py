@@ -55,7 +55,8 @@ def topk_neighbours(x: Float[Array, "p c"], anchors: Float[Array, "a c"], k: int
     |x|^2 - 2 x.a + |a|^2 with one (a, p) matrix product; no (p, p) array. Gradients go through the gathered features.
     """
     x, anchors = jax.lax.stop_gradient((x.astype(jnp.float32), anchors.astype(jnp.float32)))
-    squared = (x * x).sum(-1)[None] - 2.0 * jnp.matmul(anchors, x.T, precision="highest") + (anchors * anchors).sum(-1)[:, None]
+    product = jnp.matmul(anchors, x.T, precision="highest")
+    squared = (x * x).sum(-1)[None] - 2.0 * product + (anchors * anchors).sum(-1)[:, None]
     return jax.lax.top_k(-squared, k)[1]
 
 
