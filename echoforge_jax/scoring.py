@@ -6,8 +6,10 @@ the whole half cycle (CAMUS-Full). Masks are resized back and scored at the clip
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import datetime
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -163,7 +165,7 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
 def table(result: dict[str, Any]) -> str:
     """The short table a training ends with."""
     lines = [f"split {result['split']}{', SIMULATED data' if result['simulated'] else ''}"]
-    number = lambda value, form: "n/a" if value is None else format(value, form)  # noqa: E731
+    number = lambda value, form: "n/a" if value is None else format(value, form)
     for protocol, s in result["protocols"].items():
         dice = s["dice_percent"]
         low, high = dice["ci95"] or (None, None)
@@ -195,10 +197,11 @@ def table(result: dict[str, Any]) -> str:
 def _write_tables(workdir: Path, frame_rows: dict[str, list[dict]], ef_rows: dict[str, list[dict]]) -> None:
     for name, rows_by_protocol in (("per_frame.csv", frame_rows), ("per_patient.csv", ef_rows)):
         rows = [{"protocol": protocol, **row} for protocol, rows in rows_by_protocol.items() for row in rows]
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        cell = lambda value: "" if value is None else str(value).replace(",", ";")  # noqa: E731
-        lines = [",".join(columns), *(",".join(cell(row.get(c)) for c in columns) for row in rows)]
-        _write(workdir / name, "\n".join(lines) + "\n")
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        _write(workdir / name, text.getvalue())
 
 
 def _write(path: Path, text: str) -> None:

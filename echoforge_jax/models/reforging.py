@@ -58,7 +58,7 @@ def cosine_probability(
     features: Float[Array, "n h w c"], prototypes_: Float[Array, "n two c"], temperature: float
 ) -> Float[Array, "n h w"]:
     """Foreground probability from the cosine similarities to the two prototypes."""
-    unit = lambda x: x * jax.lax.rsqrt((x * x).sum(-1, keepdims=True) + 1e-12)  # noqa: E731
+    unit = lambda x: x * jax.lax.rsqrt((x * x).sum(-1, keepdims=True) + 1e-12)
     cosine = jnp.einsum("nhwc,nkc->nhwk", unit(features), unit(prototypes_)) / temperature
     return jax.nn.sigmoid(cosine[..., 0] - cosine[..., 1])
 

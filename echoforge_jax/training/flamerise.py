@@ -41,5 +41,5 @@ def by_step(config: SemiConfig, epochs: int, steps_per_epoch: int) -> FlameRise:
         return FlameRise(weight, threshold(first, last, config.tau_start, config.tau_end))
     weight = pseudo_weight(first, last, config.lambda_max)
     tau = threshold(first, last, config.tau_start, config.tau_end)
-    epoch = lambda step: jnp.asarray(step) // steps_per_epoch + 1  # noqa: E731
+    epoch = lambda step: jnp.asarray(step) // steps_per_epoch + 1
     return FlameRise(lambda step: weight(epoch(step)), lambda step: tau(epoch(step)))

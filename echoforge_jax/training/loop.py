@@ -194,7 +194,7 @@ class _Run:
         """The last checkpoint's state, or a new one."""
         same = parallel.replicated(self.mesh)
         key = jax.random.key(self.config.seed)
-        init = lambda k: initial_state(self.config, self.optimiser, k)  # noqa: E731
+        init = lambda k: initial_state(self.config, self.optimiser, k)
         if checkpoints.latest_step() is None:
             return jax.jit(init, out_shardings=same)(key)
         state, meta = checkpoints.restore(abstract_state(jax.eval_shape(init, key), same))

@@ -71,13 +71,13 @@ def reforge_frames(
     """
     b, t, h, w, _ = features.shape
     n = frames.shape[1]
-    by_group = lambda x: x.reshape(groups, (b // groups) * t, *x.shape[2:])  # noqa: E731
+    by_group = lambda x: x.reshape(groups, (b // groups) * t, *x.shape[2:])
     flat_features, flat_masks = by_group(features), by_group(_pooled_mask(batch, h))
     clip_start = jnp.arange(b // groups)[:, None] * t
     chosen = (frames.reshape(groups, b // groups, n) + clip_start[None]).reshape(groups, -1)
     take = jax.vmap(lambda values, index: values[index])
     index = take(partners.index.reshape(groups, -1), chosen)
-    flat = lambda x: einops.rearrange(x, "g n ... -> (g n) ...")  # noqa: E731
+    flat = lambda x: einops.rearrange(x, "g n ... -> (g n) ...")
     probability = reforge(
         networks, params, flat(take(flat_features, index)), flat(take(flat_masks, index)),
         flat(take(flat_features, chosen)), cosine_temperature,
@@ -89,7 +89,7 @@ def reforge_frames(
 def partners_in_groups(batch: Batch, groups: int, *, exclude_self: bool) -> Partners:
     """`find_partners` within the clips of each device: no collective is needed to fetch a partner."""
     usable = batch["labelled"] * batch["valid"][:, None]
-    split = lambda x: x.reshape(groups, -1, *x.shape[1:])  # noqa: E731
+    split = lambda x: x.reshape(groups, -1, *x.shape[1:])
     found = jax.vmap(lambda a, v, r: find_partners(a, v, r, exclude_self=exclude_self))(
         split(usable), split(batch["view"]), split(batch["record"])
     )
@@ -121,7 +121,7 @@ def reforging_loss(
     stopped = {"network": jax.lax.stop_gradient(params["network"]), "reforging": params["reforging"]}
     features = jax.lax.stop_gradient(outputs.features)
     probability = reforge_frames(networks, stopped, features, batch, partners, frames, groups, temperature)
-    take = lambda x: jnp.take_along_axis(x, frames.reshape(frames.shape + (1,) * (x.ndim - 2)), axis=1)  # noqa: E731
+    take = lambda x: jnp.take_along_axis(x, frames.reshape(frames.shape + (1,) * (x.ndim - 2)), axis=1)
     weights = take(usable * partners.exists.astype(jnp.float32))
     return losses.supervised_probability(probability, take(batch["mask"]).astype(jnp.float32), weights)
 

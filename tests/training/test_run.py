@@ -110,7 +110,7 @@ def test_the_last_checkpoints_and_the_best_are_kept(finished: Path, run_config: 
     assert [int(p.name) for p in (finished / "best").iterdir() if p.name.isdigit()] == [best["step"]]
     _, config, card = Predictor.load(finished / "inference")
     assert card["step"] == best["step"] and config == run_config
-    size = lambda folder: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())  # noqa: E731
+    size = lambda folder: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     assert size(finished / "inference") < 0.5 * size(finished / "checkpoints" / "6")
 
 
