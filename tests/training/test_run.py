@@ -1,6 +1,7 @@
 """Whole runs as a user starts them: end to end, resumed bit for bit, interrupted, and refused with a clear message."""
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -72,7 +73,8 @@ def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Conf
     metrics = json.loads((finished / "metrics.json").read_text())
     assert set(metrics["protocols"]) == {"semi", "full"}
     assert metrics["protocols"]["semi"]["n_frames"] == 4 and metrics["protocols"]["full"]["n_frames"] == 10
-    assert "SIMULATED" not in (finished / "report.html").read_text()[:0]
+    report = (finished / "report.html").read_text()
+    assert "http://" not in report and "https://" not in report and "mDice" in report
     frames = (finished / "per_frame.csv").read_text().splitlines()
     assert len(frames) == 1 + 4 + 10 and frames[0].startswith("protocol,patient_id")
     about = json.loads((finished / "config.json").read_text())
@@ -166,11 +168,13 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run_config: Config, f
     assert int(last_state(run_config, workdir).step) == 6
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # reads that Orbax leaves unfinished
 def test_a_checkpoint_of_another_model_is_refused(run_config: Config, finished: Path, tmp_path: Path):
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     other = dataclasses.replace(run_config, model=dataclasses.replace(run_config.model, channels=24, heads=3))
     with pytest.raises(CheckpointError, match="does not fit"):
         last_state(other, tmp_path)
+    gc.collect()
 
 
 @pytest.mark.parametrize(
