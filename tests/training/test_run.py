@@ -74,7 +74,7 @@ def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Conf
     assert set(metrics["protocols"]) == {"semi", "full"}
     assert metrics["protocols"]["semi"]["n_frames"] == 4 and metrics["protocols"]["full"]["n_frames"] == 10
     report = (finished / "report.html").read_text()
-    assert "http://" not in report and "https://" not in report and "mDice" in report
+    assert "http://" not in report and "https://" not in report and "Dice" in report
     frames = (finished / "per_frame.csv").read_text().splitlines()
     assert len(frames) == 1 + 4 + 10 and frames[0].startswith("protocol,patient_id")
     about = json.loads((finished / "config.json").read_text())
