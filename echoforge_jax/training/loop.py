@@ -140,11 +140,11 @@ class _Run:
         training, clips = self.config.training, self.config.data.batch_clips
         self._describe()
         state = self._start(checkpoints)
-        step = first = int(state.step)
+        step = int(state.step)
         last = min(self.total_steps, training.max_steps or self.total_steps)
         log = RunLog(self.workdir, step)
         window: list[Metrics] = []
-        started = time.monotonic()
+        window_began = time.monotonic()
         try:
             with progress_bar() as bar:
                 task = bar.add_task("training", total=self.total_steps, completed=step, note="compiling the step")
@@ -153,7 +153,7 @@ class _Run:
                     window.append(metrics)
                     step += 1
                     epoch, within = (step - 1) // self.steps_per_epoch + 1, step % self.steps_per_epoch
-                    rate = (step - first) * clips / (time.monotonic() - started)
+                    rate = len(window) * clips / (time.monotonic() - window_began)
                     note = f"steps, epoch {epoch}/{training.epochs}, {rate:.1f} clips/s"
                     bar.update(task, completed=step, note=note)
                     saves = stop["asked"] or step == last
@@ -167,6 +167,8 @@ class _Run:
                         self._end_epoch(state, step, epoch, checkpoints, log, bar)
                     if saves:
                         checkpoints.save(state, {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch})
+                    if not window:
+                        window_began = time.monotonic()
                     if stop["asked"]:
                         break
         finally:
