@@ -28,7 +28,7 @@ DARK_COLOURS = ("#56B4E9", "#E69F00", "#2FC79B", "#E6A1C8")
 REFERENCE, PREDICTION, BOTH = (0.0, 0.75, 0.25), (0.95, 0.15, 0.15), (1.0, 0.9, 0.1)
 FILL, LINE = 0.28, 0.9
 CURVES = (
-    ("Loss", (("train_loss", "total"), ("bce", "BCE"), ("dice_loss", "Dice"), ("unsupervised", "unsupervised"),
+    ("Loss", (("loss", "total"), ("bce", "BCE"), ("dice_loss", "Dice"), ("unsupervised", "unsupervised"),
               ("reforging", "reforging"))),
     ("Validation Dice, %", (("validation_dice_percent", "validation"),)),
     ("Pseudo-labels", (("lambda", "weight λ"), ("tau", "threshold τ"), ("confident_share", "confident pixels"),

@@ -87,7 +87,7 @@ def overlay(i=0, shape=(96, 80)):
 
 def history(n=4):
     return [
-        {"epoch": e, "train_loss": 1 / e, "bce": 0.5 / e, "lambda": min(1, e / 5), "tau": 0.95 - 0.02 * e,
+        {"epoch": e, "loss": 1 / e, "bce": 0.5 / e, "lambda": min(1, e / 5), "tau": 0.95 - 0.02 * e,
          "validation_dice_percent": 90 + e / 4 if e > 1 else None, "learning_rate": 1e-4 * (1 - e / 10) ** 0.9}
         for e in range(1, n + 1)
     ]  # fmt: skip
