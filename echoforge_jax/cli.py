@@ -6,8 +6,9 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from absl import logging
+from absl import app, logging
 
 from data_pipelines.loader import EmptySplit
 from data_pipelines.records import UnreadableRecord
@@ -43,6 +44,15 @@ def exit_with() -> Iterator[None]:
         sys.exit(KILLED_BY_USER)
 
 
-def _stop(error: Exception, code: int) -> None:
+def parse_flags(arguments: list[str]) -> list[str]:
+    """For `app.run(flags_parser=...)`: absl's own parsing, with a misspelt --config field as a message too."""
+    try:
+        return app.parse_flags_with_usage(arguments)
+    except (AttributeError, KeyError) as error:  # what a locked ConfigDict raises
+        text = " ".join(str(error.args[0]).replace("\\n", " ").split())
+        return _stop(ConfigError(f"a --config.* flag names a field that does not exist: {text}"), USAGE)
+
+
+def _stop(error: Exception, code: int) -> NoReturn:
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.exit(code)

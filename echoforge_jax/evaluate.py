@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from echoforge_jax.cli import exit_with
+from echoforge_jax.cli import exit_with, parse_flags
 from echoforge_jax.inference import Predictor
 from echoforge_jax.scoring import choose_split, evaluate, table
 
@@ -31,4 +31,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -16,7 +16,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from data_pipelines.simulator.cohort import write_cohort
-from echoforge_jax.cli import INTERRUPTED, exit_with
+from echoforge_jax.cli import INTERRUPTED, exit_with, parse_flags
 from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.scoring import choose_split, evaluate, table
@@ -70,4 +70,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
