@@ -69,14 +69,19 @@ class Checkpoints:
             CheckpointError: it cannot be read, or was made with another model.
         """
         step = self.latest_step()
+        folder = self.root / "checkpoints" / str(step)
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target), META: ocp.args.JsonRestore()})
         try:
+            differences = _differences(folder / STATE, target)  # before the reading: Orbax stops half-way through it
+            if differences:
+                shown = "; ".join(differences[:3]) + ("; ..." if len(differences) > 3 else "")
+                raise CheckpointError(
+                    f"checkpoint {folder} does not fit this run, {len(differences)} arrays differ: {shown}\n"
+                    "expected the state of the same model configuration; use another --workdir, or remove the folder"
+                )
             restored = self._last.restore(step, args=args)
         except (ValueError, KeyError, OSError) as error:
-            raise CheckpointError(
-                f"checkpoint {self.root / 'checkpoints' / str(step)} does not fit this run: {_first_line(error)}\n"
-                "expected the state of the same model configuration; use another --workdir, or remove the folder"
-            ) from error
+            raise CheckpointError(f"checkpoint {folder} cannot be read: {_first_line(error)}") from error
         # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
         return jax.jit(lambda s: jax.tree.map(jnp.copy, s))(restored[STATE]), restored[META]
 
@@ -154,6 +159,20 @@ def load_inference(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         shapes = checkpointer.metadata(folder / "variables").item_metadata.tree
         target = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=here), shapes)
         return checkpointer.restore(folder / "variables", target), card
+
+
+def _differences(folder: Path, target: Any) -> list[str]:
+    """What the arrays stored in a folder and those of a tree do not share: names and shapes."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(folder).item_metadata.tree
+    stored = {name: tuple(found.shape) for name, found in ocp.tree.to_flat_dict(tree, sep="/").items()}
+    flat = ocp.tree.to_flat_dict(ocp.tree.serialize_tree(target, keep_empty_nodes=False), sep="/")
+    wanted = {name: tuple(leaf.shape) for name, leaf in flat.items()}
+    return [
+        f"{name} is stored as {stored.get(name, 'nothing')}, this run has {wanted.get(name, 'nothing')}"
+        for name in sorted(stored.keys() | wanted.keys())
+        if stored.get(name) != wanted.get(name)
+    ]
 
 
 def _manager(folder: Path, **options: Any) -> ocp.CheckpointManager:

@@ -156,7 +156,8 @@ class _Run:
                     rate = len(window) * clips / (time.monotonic() - window_began)
                     note = f"steps, epoch {epoch}/{training.epochs}, {rate:.1f} clips/s"
                     bar.update(task, completed=step, note=note)
-                    saves = stop["asked"] or step == last
+                    stopping = stop["asked"]  # read once: a signal that comes later in this turn waits for the next
+                    saves = stopping or step == last
                     saves |= bool(training.checkpoint_every_steps) and step % training.checkpoint_every_steps == 0
                     saves |= within == 0 and epoch % training.checkpoint_every_epochs == 0
                     if saves or within == 0 or step % training.log_every_steps == 0:
@@ -169,7 +170,7 @@ class _Run:
                         checkpoints.save(state, {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch})
                     if not window:
                         window_began = time.monotonic()
-                    if stop["asked"]:
+                    if stopping:
                         break
         finally:
             log.close()
