@@ -147,9 +147,7 @@ def write_cohort(
     if progress:
         progress(len(finished), patients)
     jobs = [
-        (out, seed, number, frames, size)
-        for number in range(1, patients + 1)
-        if patient_name(number) not in finished
+        (out, seed, number, frames, size) for number in range(1, patients + 1) if patient_name(number) not in finished
     ]
     for done, patient_rows in enumerate(_results(jobs, processes), start=len(finished) + 1):
         rows += patient_rows

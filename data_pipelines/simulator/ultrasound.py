@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Complex64, Float, Float32, UInt8
 
+from data_pipelines.simulator.motion import MaterialPoints, attach
 from data_pipelines.simulator.section import Section, View
 from data_pipelines.simulator.speckle import (
     GUARD,
@@ -26,10 +27,8 @@ from data_pipelines.simulator.speckle import (
     sum_echoes,
 )
 from data_pipelines.simulator.tissue import (
-    MaterialPoints,
     Tissue,
     amplitude,
-    attach,
     reflectivity,
     sample_tissue,
     smooth_noise,

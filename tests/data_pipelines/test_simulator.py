@@ -22,6 +22,7 @@ from data_pipelines.simulator.cohort import (
     write_cohort,
 )
 from data_pipelines.simulator.heart import Ventricle, contraction_at, ventricle_at
+from data_pipelines.simulator.motion import attach
 from data_pipelines.simulator.section import sample_view, section_at
 from data_pipelines.simulator.speckle import (
     depth_normalisation,
@@ -30,7 +31,6 @@ from data_pipelines.simulator.speckle import (
     sample_scatterers,
     sum_echoes,
 )
-from data_pipelines.simulator.tissue import attach
 from data_pipelines.simulator.ultrasound import prepare_scan, scan_frame
 
 SEEDS = range(12)
