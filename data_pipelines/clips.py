@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from data_pipelines.records import ENDOCARDIUM, Clip, UnreadableRecord
 
+HALF_CYCLE_S = (0.25, 0.5)  # from end-diastole to end-systole, at heart rates of about 50 to 120 a minute
+
 
 @dataclasses.dataclass(frozen=True)
 class SampledClip:
@@ -32,7 +34,43 @@ class SampledClip:
     labelled: Bool[np.ndarray, " t"]
     spacing_mm: tuple[float, float] | None
     record_id: str
+    patient_id: str
     view: str
+
+    def without_labels(self) -> SampledClip:
+        """The same clip for a training that may not use its labels."""
+        return dataclasses.replace(self, labelled=np.zeros_like(self.labelled))
+
+
+@dataclasses.dataclass(frozen=True)
+class UnlabelledCine:
+    """All frames of a cine without ED, ES or masks, at network size; each draw is about half a heart cycle of it.
+
+    Attributes:
+        frames: grey levels, (t, size, size), at least as many as a draw takes.
+        fps: frames per second, or None.
+    """
+
+    frames: UInt8[np.ndarray, "t h w"]
+    fps: float | None
+    spacing_mm: tuple[float, float] | None
+    record_id: str
+    patient_id: str
+    view: str
+
+    def draw(self, count: int, rng: np.random.Generator) -> SampledClip:
+        """`count` frames, uniform in a window that begins anywhere and lasts HALF_CYCLE_S, or, where the frame rate is
+        not known, any number of frames."""
+        longest = len(self.frames) - 1
+        seconds, share, start = rng.uniform(*HALF_CYCLE_S), rng.random(), rng.random()
+        span = round(seconds * self.fps) if self.fps else round(count - 1 + share * (longest - count + 1))
+        span = min(max(span, count - 1), longest)
+        first = int(start * (longest - span + 1))
+        chosen = self.frames[uniform_frames(first, first + span, count)]
+        none = np.zeros(count, bool)
+        return SampledClip(
+            chosen, np.zeros_like(chosen), none, none, self.spacing_mm, self.record_id, self.patient_id, self.view
+        )
 
 
 def uniform_frames(first: int, last: int, count: int) -> Int[np.ndarray, " t"]:
@@ -94,13 +132,29 @@ def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_e
     annotated = half.labelled[indices]
     ends = np.zeros(frames, bool)
     ends[[0, -1]] = True
-    spacing = half.spacing_mm
-    if spacing is not None:
-        spacing = (spacing[0] * half.frames.shape[1] / size, spacing[1] * half.frames.shape[2] / size)
     return SampledClip(
         frames=resize_frames(half.frames[indices], size),
         mask=(resize_masks(half.masks[indices], size) == ENDOCARDIUM).astype(np.uint8),
         annotated=annotated,
         labelled=annotated & ends if training_labels == "ed_es" else annotated,
-        spacing_mm=spacing, record_id=clip.record_id, view=clip.view,
+        spacing_mm=_spacing_at(half, size), record_id=clip.record_id, patient_id=clip.patient_id, view=clip.view,
     )  # fmt: skip
+
+
+def resize_cine(clip: Clip, frames: int, size: int) -> UnlabelledCine:
+    """A whole cine at size x size, for draws of `frames` frames; labels it may have are not used.
+
+    Raises:
+        UnreadableRecord: fewer frames than a draw takes.
+    """
+    if len(clip) < frames:
+        raise UnreadableRecord(clip.record_id, "too few frames", f"{len(clip)} frames, {frames} asked for")
+    resized = resize_frames(clip.frames, size)
+    return UnlabelledCine(resized, clip.fps, _spacing_at(clip, size), clip.record_id, clip.patient_id, clip.view)
+
+
+def _spacing_at(clip: Clip, size: int) -> tuple[float, float] | None:
+    """(row_mm, column_mm) after resizing to size x size."""
+    if clip.spacing_mm is None:
+        return None
+    return clip.spacing_mm[0] * clip.frames.shape[1] / size, clip.spacing_mm[1] * clip.frames.shape[2] / size

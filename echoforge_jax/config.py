@@ -14,6 +14,8 @@ from typing import Any
 
 import ml_collections
 
+from data_pipelines.augment import Augmentation
+
 
 class ConfigError(ValueError):
     """A configuration that cannot work: says which field, what was found, what was expected."""
@@ -58,14 +60,15 @@ class SimulationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-    """The paper's augmentations, each with `probability`, the same draw for every frame of a clip."""
+class MixConfig:
+    """A further source of clips that fills a share of every batch."""
 
-    probability: float = 0.5
-    gamma: tuple[float, float] = (1.0, 2.4)  # image ** (1 / gamma)
-    rotation_deg: float = 30.0  # +-
-    scale: tuple[float, float] = (1.0, 1.3)
-    contrast: tuple[float, float] = (0.8, 2.0)
+    format: str = "cine"  # cine | camus | echonet_dynamic
+    root: str = ""
+    split: str = "train"  # of that data set; cines have none
+    split_scheme: str = "auto"
+    share: float = 0.25  # of the rows of a batch, at least one
+    labels: str = "none"  # none | ed_es | all: which of its labels may be used
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,7 @@ class DataConfig:
 
     format: str = "camus"  # camus | echonet_dynamic
     root: str = ""
-    split_scheme: str = "auto"  # camus: official | number | auto
+    split_scheme: str = "auto"  # camus: official | number | ratio | auto | a file or folder with the patients by split
     views: tuple[str, ...] = ("2CH", "4CH")
     frames: int = 10  # ED first, ES last
     size: int = 256
@@ -82,7 +85,12 @@ class DataConfig:
     training_labels: str = "ed_es"  # ed_es | all
     skip_unreadable: bool = True  # False: the first unreadable record stops the run
     workers: int = 2  # reader threads
-    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    worker_processes: int = 0  # besides; each with its own threads and its own copy of the clips
+    labelled_fraction: float = 1.0  # of the training patients: the labels of the others are not used
+    labelled_seed: int = 0  # which patients; the same seed's smaller fractions are part of the larger ones
+    labelled_clips_per_batch: int = 0  # where some clips are unlabelled; 0: in proportion, at least one a device
+    mix: tuple[MixConfig, ...] = ()
+    augment: Augmentation = dataclasses.field(default_factory=Augmentation)
     simulate: SimulationConfig = dataclasses.field(default_factory=SimulationConfig)
 
 
@@ -211,7 +219,6 @@ def _check(c: Config) -> None:
         "config.model.anchors": (c.model.anchors, (1, 2, 3, 4)),
         "config.model.dtype": (c.model.dtype, ("float32", "bfloat16")),
         "config.data.format": (c.data.format, ("camus", "echonet_dynamic")),
-        "config.data.split_scheme": (c.data.split_scheme, ("auto", "official", "number")),
         "config.data.training_labels": (c.data.training_labels, ("ed_es", "all")),
         "config.semi.pseudo_labels": (c.semi.pseudo_labels, ("reforging", "none")),
         "config.evaluation.split": (c.evaluation.split, ("auto", "train", "validation", "test")),
@@ -219,6 +226,17 @@ def _check(c: Config) -> None:
     for path, (found, allowed) in choices.items():
         if found not in allowed:
             raise ConfigError(f"{path} is {found!r}; expected one of {', '.join(map(repr, allowed))}")
+    for i, mix in enumerate(c.data.mix):
+        known = {"format": ("cine", "camus", "echonet_dynamic"), "labels": ("none", "ed_es", "all")}
+        for name, allowed in known.items():
+            if getattr(mix, name) not in allowed:
+                raise ConfigError(f"config.data.mix[{i}].{name} is {getattr(mix, name)!r}; expected one of {allowed}")
+        if not mix.root or not 0 < mix.share < 1:
+            raise ConfigError(
+                f"config.data.mix[{i}] has root {mix.root!r} and share {mix.share}; expected a folder and 0 < share < 1"
+            )
+    if not 0 < c.data.labelled_fraction <= 1:
+        raise ConfigError(f"config.data.labelled_fraction is {c.data.labelled_fraction}; expected 0 < fraction <= 1")
     for protocol in c.evaluation.protocols:
         if protocol not in ("semi", "full"):
             raise ConfigError(f"config.evaluation.protocols holds {protocol!r}; expected 'semi' and/or 'full'")

@@ -27,8 +27,8 @@ from echoforge_jax.evaluation.evaluator import score_clip, score_ejection_fracti
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.figures import Overlay, overlay_grid
 from echoforge_jax.report.html import write_report
+from echoforge_jax.training.data import source_of
 from echoforge_jax.training.log import progress_bar, read_metrics, say
-from echoforge_jax.training.loop import source_of
 
 
 def protocol_clip(clip: Clip, protocol: str, frames: int) -> Clip:

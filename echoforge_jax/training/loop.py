@@ -16,16 +16,14 @@ import numpy as np
 from jax.sharding import Mesh
 from rich.progress import Progress
 
-from data_pipelines.augment import Augmentation
-from data_pipelines.clips import SampledClip, sample_clip
-from data_pipelines.loader import Source, TrainingBatches, load_split
-from data_pipelines.records import summarise_skipped
+from data_pipelines.batches import Batch, TrainingBatches
 from echoforge_jax import parallel
 from echoforge_jax.config import Config
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.models.pretrained import with_preprocessing
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state, save_inference
+from echoforge_jax.training.data import load, training_batches
 from echoforge_jax.training.log import RunLog, progress_bar, say
 from echoforge_jax.training.state import (
     Networks,
@@ -53,27 +51,6 @@ class NonFiniteLoss(ArithmeticError):
     """The loss or its gradient is NaN or infinite; the last checkpoint is untouched."""
 
 
-def source_of(config: Config) -> Source:
-    return Source(config.data.format, Path(config.data.root), config.data.split_scheme, config.data.views)
-
-
-def load(config: Config, split: str) -> list[SampledClip]:
-    """A split in memory, with a line that says what was read and one a reason for what was not."""
-    data = config.data
-    with progress_bar() as bar:
-        task = bar.add_task(f"reading {split}", total=None, note="clips")
-        clips, skipped = load_split(
-            source_of(config), split, lambda clip: sample_clip(clip, data.frames, data.size, data.training_labels),
-            skip_unreadable=data.skip_unreadable, threads=data.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
-    labelled = sum(int(clip.labelled.sum()) for clip in clips)
-    say(f"{split}: {len(clips)} clips of {data.frames} frames, {labelled} frames labelled; {len(skipped)} skipped")
-    if skipped:
-        say("  " + summarise_skipped(skipped).replace("\n", "\n  "))
-    return clips
-
-
 def train(config: Config, workdir: Path) -> Outcome:
     """Trains to the end of the configuration's epochs, or until SIGTERM or Ctrl-C, from the last checkpoint if any.
 
@@ -83,11 +60,7 @@ def train(config: Config, workdir: Path) -> Outcome:
     """
     config = dataclasses.replace(config, model=with_preprocessing(config.model))
     mesh = parallel.make_mesh(config.training.mesh)
-    parallel.check_batch(mesh, config.data.batch_clips)
-    batches = TrainingBatches(
-        load(config, "train"), config.data.batch_clips, config.seed,
-        Augmentation(**dataclasses.asdict(config.data.augment)), jax.process_index(), jax.process_count(),
-    )  # fmt: skip
+    batches = training_batches(config, mesh)
     networks = make_networks(config)
     validator = Validator(networks.network, load(config, "validation"), config.data.batch_clips, mesh)
     run = _Run(config, workdir, batches, validator, networks, mesh)
@@ -148,7 +121,7 @@ class _Run:
         try:
             with progress_bar() as bar:
                 task = bar.add_task("training", total=self.total_steps, completed=step, note="compiling the step")
-                for batch in self.batches.iterate(step, last, self.config.data.workers):
+                for batch in self._batches(step, last):
                     state, metrics = self._step(step)(state, parallel.put_batch(batch, self.mesh))
                     window.append(metrics)
                     step += 1
@@ -161,7 +134,9 @@ class _Run:
                     saves |= bool(training.checkpoint_every_steps) and step % training.checkpoint_every_steps == 0
                     saves |= within == 0 and epoch % training.checkpoint_every_epochs == 0
                     if saves or within == 0 or step % training.log_every_steps == 0:
-                        log.write("train", step, epoch, {**_checked_means(window, step), "clips_per_s": rate})
+                        means = _checked_means(window, step)  # waits for the device: only now is the time the steps'
+                        rate = len(window) * clips / (time.monotonic() - window_began)
+                        log.write("train", step, epoch, {**means, "clips_per_s": rate})
                         window = []
                     if within == 0:
                         state = self.refresh(state)
@@ -208,6 +183,10 @@ class _Run:
             )
         say(f"resumed from step {int(state.step)} of {self.total_steps}")
         return state
+
+    def _batches(self, first: int, last: int) -> Iterator[Batch]:
+        data = self.config.data
+        return self.batches.iterate(first, last, data.workers, data.worker_processes)
 
     def _step(self, step: int) -> Step:
         """The compiled step for this point of the training; with pseudo-labels only once their weight is above 0."""

@@ -1,0 +1,108 @@
+"""From a configuration to clips in memory and to the batches of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+from jax.sharding import Mesh
+
+from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, labelled_patients, share_out
+from data_pipelines.clips import SampledClip, resize_cine, sample_clip
+from data_pipelines.loader import Source, load_split
+from data_pipelines.records import Clip, summarise_skipped
+from echoforge_jax import parallel
+from echoforge_jax.config import Config, ConfigError, DataConfig, MixConfig
+from echoforge_jax.training.log import progress_bar, say
+
+T = TypeVar("T")
+
+
+def source_of(config: Config) -> Source:
+    return Source(config.data.format, Path(config.data.root), config.data.split_scheme, config.data.views)
+
+
+def load(config: Config, split: str) -> list[SampledClip]:
+    """A split in memory, with a line that says what was read and one a reason for what was not."""
+    data = config.data
+    sample = lambda clip: sample_clip(clip, data.frames, data.size, data.training_labels)
+    clips = _load(source_of(config), split, sample, data, f"reading {split}")
+    labelled = sum(int(clip.labelled.sum()) for clip in clips)
+    say(f"{split}: {len(clips)} clips of {data.frames} frames, {labelled} frames labelled")
+    return clips
+
+
+def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
+    """The training split and what is mixed in, as the batches of this process.
+
+    Raises:
+        ConfigError: the batch cannot be shared out over devices and sources.
+        EmptySplit, UnreadableRecord: as their docstrings say.
+    """
+    data, devices = config.data, mesh.shape["data"]
+    parallel.check_batch(mesh, data.batch_clips)
+    labelled, unlabelled = withhold_labels(load(config, "train"), data.labelled_fraction, data.labelled_seed)
+    if unlabelled:
+        patients = len({clip.patient_id for clip in labelled})
+        say(f"labels of {patients} patients are used ({len(labelled)} clips); {len(unlabelled)} clips are unlabelled")
+    extras = [(_load_mix(mix, data), mix.share) for mix in data.mix]
+    if config.semi.pseudo_labels == "none":
+        extras = [(clips, share) for clips, share in extras if any(_is_labelled(clip) for clip in clips)]
+        if unlabelled or len(extras) < len(data.mix):
+            say("without pseudo-labels nothing is learnt from unlabelled clips: they are left out")
+        unlabelled = []
+    try:
+        streams = share_out(
+            labelled, unlabelled, extras, batch_clips=data.batch_clips, devices=devices,
+            labelled_rows=data.labelled_clips_per_batch,
+        )  # fmt: skip
+    except BatchError as error:
+        raise ConfigError(str(error)) from error
+    if len(streams) > 1:
+        say("rows of a batch: " + ", ".join(f"{s.rows} of {len(s.clips)} clips" for s in streams))
+    return TrainingBatches(
+        streams, config.seed, data.augment, data.frames, devices, jax.process_index(), jax.process_count()
+    )
+
+
+def withhold_labels(
+    clips: Sequence[SampledClip], fraction: float, seed: int
+) -> tuple[list[SampledClip], list[SampledClip]]:
+    """Clips with labels a training may use, and all others, whose labels (if any) it may not."""
+    chosen = labelled_patients([clip.patient_id for clip in clips], fraction, seed)
+    may_use = [clip if clip.patient_id in chosen else clip.without_labels() for clip in clips]
+    return [c for c in may_use if _is_labelled(c)], [c for c in may_use if not _is_labelled(c)]
+
+
+def _is_labelled(clip: AnyClip) -> bool:
+    return isinstance(clip, SampledClip) and bool(clip.labelled.any())
+
+
+def _load_mix(mix: MixConfig, data: DataConfig) -> Sequence[AnyClip]:
+    source = Source(mix.format, Path(mix.root), mix.split_scheme)
+    labels = "ed_es" if mix.labels == "none" else mix.labels
+
+    def use(clip: Clip) -> AnyClip:
+        if mix.format == "cine":
+            return resize_cine(clip, data.frames, data.size)
+        sampled = sample_clip(clip, data.frames, data.size, labels)
+        return sampled.without_labels() if mix.labels == "none" else sampled
+
+    clips = _load(source, mix.split, use, data, f"reading {mix.root}")
+    say(f"mixed in: {len(clips)} clips of {mix.root}, labels used: {mix.labels}")
+    return clips
+
+
+def _load(source: Source, split: str, use: Callable[[Clip], T], data: DataConfig, title: str) -> list[T]:
+    """`load_split` with a progress bar; what was skipped is counted by reason."""
+    with progress_bar() as bar:
+        task = bar.add_task(title, total=None, note="clips")
+        clips, skipped = load_split(
+            source, split, use, skip_unreadable=data.skip_unreadable, threads=data.workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    if skipped:
+        say(f"{len(skipped)} records of {source.root} skipped:\n  " + summarise_skipped(skipped).replace("\n", "\n  "))
+    return clips

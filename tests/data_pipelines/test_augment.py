@@ -1,0 +1,76 @@
+"""The paper's augmentations and the ultrasound ones: one draw a clip, mask and image together."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data_pipelines.augment import Augmentation
+
+
+def test_augmentation_moves_every_frame_alike_and_mask_with_image():
+    frames = np.zeros((3, 64, 64), np.uint8)
+    frames[:, 16:40, 20:36] = 200
+    mask = (frames > 0).astype(np.uint8)
+    always = Augmentation(probability=1.0, gamma=(1.0, 1.0), contrast=(1.0, 1.0))
+    image, moved = always(frames, mask, np.random.default_rng(3))
+    assert (image == image[:1]).all() and (moved == moved[:1]).all()
+    inside, outside = image[moved > 0].mean(), image[moved == 0].mean()
+    assert inside > 0.7 and outside < 0.05
+    assert (moved != mask).any()
+    same, unmoved = Augmentation(probability=0.0)(frames, mask, np.random.default_rng(3))
+    np.testing.assert_array_equal(same, frames.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(unmoved, mask)
+
+
+def test_gamma_and_contrast_ranges():
+    frames = np.full((1, 8, 8), 64, np.uint8)
+    frames[0, 0, 0] = 255
+    bright = Augmentation(probability=1.0, gamma=(2.0, 2.0), rotation_deg=0.0, scale=(1.0, 1.0), contrast=(1.0, 1.0))
+    image, _ = bright(frames, np.zeros_like(frames), np.random.default_rng(0))
+    assert image[0, 4, 4] == pytest.approx((64 / 255) ** 0.5, abs=1e-5)
+    strong = dataclasses.replace(bright, gamma=(1.0, 1.0), contrast=(2.0, 2.0))
+    image, _ = strong(frames, np.zeros_like(frames), np.random.default_rng(0))
+    mean = (frames / 255).mean()
+    assert image[0, 4, 4] == pytest.approx(mean + 2 * (64 / 255 - mean), abs=1e-4)
+    assert image.min() >= 0 and image.max() <= 1
+
+
+OFF = Augmentation(probability=0.0, speckle=0.0, shadow=0.0, gain=0.0, attenuation=0.0, ultrasound_probability=1.0)
+
+
+def grey_sector() -> tuple[np.ndarray, np.ndarray]:
+    frames = np.full((2, 64, 64), 128, np.uint8)
+    frames[:, :, :8] = 0  # outside the sector
+    return frames, np.zeros_like(frames)
+
+
+@pytest.mark.parametrize("name", ["speckle", "shadow", "gain", "attenuation"])
+def test_each_ultrasound_option_changes_the_picture_and_never_the_outside(name: str):
+    frames, mask = grey_sector()
+    unchanged, _ = OFF(frames, mask, np.random.default_rng(0))
+    np.testing.assert_array_equal(unchanged, frames.astype(np.float32) / np.float32(255))
+    image, moved = dataclasses.replace(OFF, **{name: 0.4})(frames, mask, np.random.default_rng(1))
+    assert image.dtype == np.float32 and (image[:, :, :8] == 0).all() and (moved == mask).all()
+    assert (image[0] == image[1]).all()  # one draw for the clip
+    inside = image[0, :, 8:] - frames[0, 0, 8] / 255
+    assert np.abs(inside).max() > 0.01 and image.min() >= 0 and image.max() <= 1
+    if name == "gain":
+        assert np.ptp(inside) < 1e-6
+    if name == "attenuation":
+        assert np.ptp(inside, axis=1).max() < 1e-6 and abs(inside[:, 0].mean()) < 1e-3
+        assert (np.diff(inside[:, 0]) > 0).all() or (np.diff(inside[:, 0]) < 0).all()
+    if name == "shadow":
+        assert inside.max() <= 1e-6
+    if name == "speckle":
+        assert abs(inside.mean()) < 0.02 and inside.std() > 0.01
+
+
+def test_ultrasound_options_do_not_shift_the_papers_draws():
+    frames = np.random.default_rng(0).integers(1, 255, (2, 32, 32)).astype(np.uint8)
+    mask = (frames > 128).astype(np.uint8)
+    for seed in range(10):
+        plain, moved = Augmentation()(frames, mask, np.random.default_rng(seed))
+        also, also_moved = dataclasses.replace(OFF, probability=0.5)(frames, mask, np.random.default_rng(seed))
+        np.testing.assert_array_equal(plain, also)
+        np.testing.assert_array_equal(moved, also_moved)

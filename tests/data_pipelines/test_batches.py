@@ -1,0 +1,126 @@
+"""Batches as a function of the step alone: exact cover, streams, labelled clips for every device, any process count."""
+
+import dataclasses
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from data_pipelines.augment import Augmentation
+from data_pipelines.batches import BatchError, Stream, TrainingBatches, labelled_patients, share_out
+from data_pipelines.clips import SampledClip, resize_cine, sample_clip
+from tests.data_pipelines.test_loader import make_clip
+
+
+def sampled_clips(count: int) -> list[SampledClip]:
+    return [
+        dataclasses.replace(
+            sample_clip(make_clip(), 3, 16), record_id=f"r{i}", patient_id=f"p{i // 2}", view=("2CH", "4CH")[i % 2]
+        )
+        for i in range(count)
+    ]
+
+
+def batches(count: int = 7, **changes) -> TrainingBatches:
+    return TrainingBatches(share_out(sampled_clips(count), [], batch_clips=4), 5, Augmentation(), **changes)
+
+
+def mixed(devices: int = 1, **changes) -> TrainingBatches:
+    """3 labelled clips (records 0-2), 9 unlabelled ones (3-11), 2 cines (12, 13); a batch of 8 rows."""
+    clips = sampled_clips(12)
+    cines = [resize_cine(make_clip(frames=30, patient_id=f"cine{i}"), 3, 16) for i in range(2)]
+    unlabelled = [clip.without_labels() for clip in clips[3:]]
+    streams = share_out(clips[:3], unlabelled, [(cines, 0.25)], batch_clips=8, devices=devices)
+    return TrainingBatches(streams, 5, Augmentation(), frames=3, devices=devices, **changes)
+
+
+def test_an_epoch_covers_every_clip_once_and_epochs_differ():
+    made = batches()
+    assert made.steps_per_epoch == 2
+    orders = []
+    for epoch in range(3):
+        rows = [made.batch(2 * epoch + i) for i in range(2)]
+        real = np.concatenate([b["record"][b["valid"] > 0] for b in rows])
+        assert sorted(real) == list(range(7))
+        orders.append(real.tolist())
+    assert len({tuple(order) for order in orders}) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_depends_on_seed_and_step_alone(workers: int):
+    straight = list(mixed().iterate(0, 6, threads=2))
+    resumed = list(mixed().iterate(3, 6, threads=1, worker_processes=workers))
+    for one, other in zip(straight[3:], resumed, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    assert (mixed().batch(0)["image"] != dataclasses.replace(mixed(), seed=6).batch(0)["image"]).any()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_any_number_of_processes_makes_parts_of_one_batch(count: int):
+    whole = mixed(devices=4).batch(1)
+    parts = [mixed(devices=4, process_index=i, process_count=count).batch(1) for i in range(count)]
+    for name, value in whole.items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), value)
+
+
+def test_unlabelled_clips_are_covered_once_and_the_labelled_ones_go_round_evenly():
+    made = mixed()
+    assert [stream.rows for stream in made.streams] == [2, 4, 2] and made.steps_per_epoch == 3
+    seen: Counter[int] = Counter()
+    for step in range(3):
+        batch = made.batch(step)
+        seen.update(batch["record"][batch["valid"] > 0].tolist())
+        assert batch["labelled"].any(axis=1).sum() == 2
+    assert all(seen[record] == 1 for record in range(3, 12))
+    assert {seen[record] for record in range(3)} == {2} and {seen[record] for record in (12, 13)} == {3}
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_every_device_gets_a_labelled_clip(devices: int):
+    made = mixed(devices=devices)
+    for step in range(7):
+        labelled = made.batch(step)["labelled"].any(axis=1).reshape(devices, -1)
+        assert labelled.any(axis=1).all()
+
+
+def test_rows_are_dealt_to_devices_without_changing_the_batch():
+    one = mixed()
+    dealt = dataclasses.replace(one, devices=4)
+    for step in range(4):
+        assert sorted(one.batch(step)["record"].tolist()) == sorted(dealt.batch(step)["record"].tolist())
+
+
+def test_cines_are_drawn_anew_each_time():
+    stream = (Stream([resize_cine(make_clip(frames=30), 3, 16)], 1), Stream(sampled_clips(1), 1))
+    made = TrainingBatches(stream, 5, Augmentation(probability=0.0), frames=3)
+    images = [made.batch(step)["image"][0] for step in range(8)]
+    assert len({image.tobytes() for image in images}) > 4
+    assert made.has_unlabelled_frames
+
+
+def test_smaller_fractions_are_part_of_larger_ones():
+    patients = [f"p{i:03}" for i in range(40) for _ in range(2)]
+    drawn = [labelled_patients(patients, fraction, seed=1) for fraction in (0.001, 0.05, 0.1, 0.25, 1.0)]
+    assert [len(d) for d in drawn] == [1, 2, 4, 10, 40]
+    assert all(small <= large for small, large in itertools.pairwise(drawn))
+    assert labelled_patients(patients, 0.25, seed=2) != drawn[3]
+    assert labelled_patients(patients[::-1], 0.25, seed=1) == drawn[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labelled": 0, "batch_clips": 4}, "no clip of the training split has a labelled frame"),
+        ({"labelled": 2, "batch_clips": 4, "devices": 4}, "for each of 4 devices and one row"),
+        ({"labelled": 2, "batch_clips": 4, "labelled_rows": 4}, "4 for labelled clips"),
+        ({"labelled": 2, "batch_clips": 2, "share": 0.9}, "2 rows are for config.data.mix"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(arguments: dict, message: str):
+    clips = sampled_clips(6)
+    labelled, share = arguments.pop("labelled"), arguments.pop("share", None)
+    extras = [(clips, share)] if share else []
+    with pytest.raises(BatchError, match=message):
+        share_out(clips[:labelled], clips[labelled:], extras, **arguments)
