@@ -63,8 +63,8 @@ def read(path: Path, record_id: str) -> Recording:
             only", "zero frames", "no two-dimensional tissue region", "compression not supported", "pixel format not
             supported", "header garbled", "truncated file".
     """
-    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:  # pydicom's warnings quote the values of the header
-        warnings.simplefilter("always")
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # caught, not shown: pydicom's warnings quote the values of the header
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER)
         except InvalidDicomError as error:
