@@ -15,6 +15,7 @@ from absl import flags
 
 from data_pipelines.augment import Augmentation
 from data_pipelines.clips import SampledClip, UnlabelledCine
+from data_pipelines.loader import LazyClips
 from data_pipelines.records import VIEWS
 
 Batch = dict[str, np.ndarray]
@@ -122,7 +123,7 @@ class TrainingBatches:
 
     @property
     def has_unlabelled_frames(self) -> bool:
-        return any(isinstance(c, UnlabelledCine) or not c.labelled.all() for s in self.streams for c in s.clips)
+        return any(not _fully_labelled(stream.clips) for stream in self.streams)
 
     def batch(self, step: int) -> Batch:
         """This process's rows of the batch of one step.
@@ -185,3 +186,9 @@ class TrainingBatches:
                 flags.FLAGS.mark_as_parsed()
             made = made.mp_prefetch(grain.MultiprocessingOptions(worker_processes, per_worker_buffer_size=2))
         return iter(made)
+
+
+def _fully_labelled(clips: Sequence[AnyClip]) -> bool:
+    if isinstance(clips, LazyClips):  # reads nothing
+        return clips.fully_labelled
+    return all(isinstance(clip, SampledClip) and bool(clip.labelled.all()) for clip in clips)

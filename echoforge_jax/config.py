@@ -63,7 +63,7 @@ class SimulationConfig:
 class MixConfig:
     """A further source of clips that fills a share of every batch."""
 
-    format: str = "cine"  # cine | camus | echonet_dynamic
+    format: str = "cine"  # cine | camus | echonet_dynamic | store
     root: str = ""
     split: str = "train"  # of that data set; cines have none
     split_scheme: str = "auto"
@@ -75,8 +75,9 @@ class MixConfig:
 class DataConfig:
     """Where clips come from and what a batch is."""
 
-    format: str = "camus"  # camus | echonet_dynamic
+    format: str = "camus"  # camus | echonet_dynamic | store (what data_pipelines.prepare made)
     root: str = ""
+    in_memory: bool = True  # False: training clips are read from the store whenever they are needed
     split_scheme: str = "auto"  # camus: official | number | ratio | auto | a file or folder with the patients by split
     views: tuple[str, ...] = ("2CH", "4CH")
     frames: int = 10  # ED first, ES last
@@ -218,7 +219,7 @@ def _check(c: Config) -> None:
         "config.model.encoder_stages": (c.model.encoder_stages, (3, 4)),
         "config.model.anchors": (c.model.anchors, (1, 2, 3, 4)),
         "config.model.dtype": (c.model.dtype, ("float32", "bfloat16")),
-        "config.data.format": (c.data.format, ("camus", "echonet_dynamic")),
+        "config.data.format": (c.data.format, ("camus", "echonet_dynamic", "store")),
         "config.data.training_labels": (c.data.training_labels, ("ed_es", "all")),
         "config.semi.pseudo_labels": (c.semi.pseudo_labels, ("reforging", "none")),
         "config.evaluation.split": (c.evaluation.split, ("auto", "train", "validation", "test")),
@@ -227,7 +228,7 @@ def _check(c: Config) -> None:
         if found not in allowed:
             raise ConfigError(f"{path} is {found!r}; expected one of {', '.join(map(repr, allowed))}")
     for i, mix in enumerate(c.data.mix):
-        known = {"format": ("cine", "camus", "echonet_dynamic"), "labels": ("none", "ed_es", "all")}
+        known = {"format": ("cine", "camus", "echonet_dynamic", "store"), "labels": ("none", "ed_es", "all")}
         for name, allowed in known.items():
             if getattr(mix, name) not in allowed:
                 raise ConfigError(f"config.data.mix[{i}].{name} is {getattr(mix, name)!r}; expected one of {allowed}")
@@ -235,6 +236,8 @@ def _check(c: Config) -> None:
             raise ConfigError(
                 f"config.data.mix[{i}] has root {mix.root!r} and share {mix.share}; expected a folder and 0 < share < 1"
             )
+    if not c.data.in_memory and c.data.format != "store":
+        raise ConfigError(f"config.data.in_memory=False reads from a store; config.data.format is {c.data.format!r}")
     if not 0 < c.data.labelled_fraction <= 1:
         raise ConfigError(f"config.data.labelled_fraction is {c.data.labelled_fraction}; expected 0 < fraction <= 1")
     for protocol in c.evaluation.protocols:

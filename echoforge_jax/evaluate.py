@@ -19,7 +19,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished or interru
 _SPLIT = flags.DEFINE_enum("split", None, ["train", "validation", "test"], "What to score; default: the config's.")
 _PROTOCOL = flags.DEFINE_multi_enum("protocol", [], ["semi", "full"], "ED and ES, or every frame; may be repeated.")
 _DATA = flags.DEFINE_string("data", None, "Root of the data set to score; default: the one trained on.")
-_FORMAT = flags.DEFINE_enum("format", "camus", ["camus", "echonet_dynamic"], "Of --data.")
+_FORMAT = flags.DEFINE_enum("format", "camus", ["camus", "echonet_dynamic", "store"], "Of --data.")
 _SCHEME = flags.DEFINE_string("split_scheme", "auto", "Of --data, as config.data.split_scheme.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the results; default: WORKDIR/evaluation_[DATA_]SPLIT.")
 

@@ -141,7 +141,7 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
     data, model = config.data, config.model
     simulated = data.simulate.patients
     return {
-        "data set": {"camus": "CAMUS", "echonet_dynamic": "EchoNet-Dynamic"}[data.format],
+        "data set": {"camus": "CAMUS", "echonet_dynamic": "EchoNet-Dynamic", "store": "prepared store"}[data.format],
         "data": f"simulated, {simulated} patients, seed {data.simulate.seed}" if simulated else f"{data.format}",
         "split": f"{split}, {clips} clips; skipped: {skipped}",
         "labels used in training": "ED and ES" if data.training_labels == "ed_es" else "every annotated frame",

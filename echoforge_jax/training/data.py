@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, labelled_patients, share_out
 from data_pipelines.clips import SampledClip, resize_cine, sample_clip
-from data_pipelines.loader import Source, load_split
+from data_pipelines.loader import LazyClips, Source, load_split, open_lazily
 from data_pipelines.records import Clip, summarise_skipped
 from echoforge_jax import parallel
 from echoforge_jax.config import Config, ConfigError, DataConfig, MixConfig
@@ -34,6 +34,15 @@ def load(config: Config, split: str) -> list[SampledClip]:
     return clips
 
 
+def _open(config: Config) -> LazyClips:
+    data = config.data
+    clips, skipped = open_lazily(source_of(config), "train", data.frames, data.size, data.training_labels)
+    say(f"train: {len(clips)} clips of {data.frames} frames, read from the store when they are needed")
+    if skipped:
+        say(f"{len(skipped)} records skipped:\n  " + summarise_skipped(skipped).replace("\n", "\n  "))
+    return clips
+
+
 def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
     """The training split and what is mixed in, as the batches of this process.
 
@@ -43,10 +52,10 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
     """
     data, devices = config.data, mesh.shape["data"]
     parallel.check_batch(mesh, data.batch_clips)
-    labelled, unlabelled = withhold_labels(load(config, "train"), data.labelled_fraction, data.labelled_seed)
+    clips = load(config, "train") if data.in_memory else _open(config)
+    labelled, unlabelled = withhold_labels(clips, data.labelled_fraction, data.labelled_seed)
     if unlabelled:
-        patients = len({clip.patient_id for clip in labelled})
-        say(f"labels of {patients} patients are used ({len(labelled)} clips); {len(unlabelled)} clips are unlabelled")
+        say(f"{len(labelled)} clips keep their labels, {len(unlabelled)} clips are unlabelled")
     extras = [(_load_mix(mix, data), mix.share) for mix in data.mix]
     if config.semi.pseudo_labels == "none":
         extras = [(clips, share) for clips, share in extras if any(_is_labelled(clip) for clip in clips)]
@@ -69,8 +78,13 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
 
 def withhold_labels(
     clips: Sequence[SampledClip], fraction: float, seed: int
-) -> tuple[list[SampledClip], list[SampledClip]]:
+) -> tuple[Sequence[SampledClip], Sequence[SampledClip]]:
     """Clips with labels a training may use, and all others, whose labels (if any) it may not."""
+    if isinstance(clips, LazyClips):
+        patients = clips.stored.patient_ids
+        drawn = labelled_patients([patients[place] for place in clips.places], fraction, seed)
+        hidden = clips.only(lambda place: patients[place] not in drawn, use_labels=False)
+        return clips.only(lambda place: patients[place] in drawn), hidden
     chosen = labelled_patients([clip.patient_id for clip in clips], fraction, seed)
     may_use = [clip if clip.patient_id in chosen else clip.without_labels() for clip in clips]
     return [c for c in may_use if _is_labelled(c)], [c for c in may_use if not _is_labelled(c)]
