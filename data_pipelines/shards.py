@@ -91,8 +91,9 @@ def encode_entry(read: Callable[[Any], Clip], entry: Any) -> Encoded | Skipped:
         clip = read(entry)
     except UnreadableRecord as fault:
         return Skipped(fault.record_id, fault.reason, fault.detail)
-    known = clip.ed_index is not None and clip.es_index is not None
-    half_cycle_frames = abs(clip.es_index - clip.ed_index) + 1 if known else 0
+    half_cycle_frames = 0
+    if clip.ed_index is not None and clip.es_index is not None:
+        half_cycle_frames = abs(clip.es_index - clip.ed_index) + 1
     return Encoded(clip.record_id, clip.patient_id, bool(clip.labelled.any()), half_cycle_frames, encode_clip(clip))
 
 

@@ -33,13 +33,8 @@ from data_pipelines.shards import (
     encode_entry,
     write_shard,
 )
-from data_pipelines.simulator.cohort import (
-    SIMULATOR_VERSION,
-    SMALLEST_SIZE,
-    patient_name,
-    simulate_clip,
-    split_by_number,
-)
+from data_pipelines.simulator.clip import SMALLEST_SIZE, patient_name, simulate_clip
+from data_pipelines.simulator.cohort import SIMULATOR_VERSION, split_by_number
 
 SPLITS = ("train", "validation", "test")
 VERSION = tfds.core.Version("1.0.0")  # raise it whenever the same source gives other records

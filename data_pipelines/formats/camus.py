@@ -7,33 +7,27 @@ Echocardiography", IEEE TMI 38(9), 2019, and the release notes of the data set. 
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
 
-from data_pipelines.formats.camus_images import check_anatomy, check_masks, load_image, nifti_bytes, write_atomically
-from data_pipelines.records import ENDOCARDIUM, QUALITIES, VIEWS, Clip, Skipped, UnreadableRecord
+from data_pipelines.formats.camus_images import (
+    check_anatomy,
+    check_masks,
+    load_image,
+    make_folder,
+    nifti_bytes,
+    write_atomically,
+)
+from data_pipelines.formats.camus_index import SPLIT_FILES, Entry, index, patient_splits
+from data_pipelines.records import ENDOCARDIUM, QUALITIES, VIEWS, Clip, UnreadableRecord
+
+__all__ = ["Entry", "es_first", "has_cfg", "index", "patient_splits", "read", "write_clip", "write_split"]
 
 SEQUENCES = {"nifti": "half_sequence", "mhd": "sequence"}
 NUMBERS = ("ed", "es", "nbframe", "ef", "lvef", "framerate", "lvedv", "lvesv")
-SPLIT_FILES = {"train": "training", "validation": "validation", "test": "testing"}
-SPLIT_NUMBERS = {"train": range(1, 351), "validation": range(351, 401), "test": range(401, 501)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """Where one record lies: `path` is the patient's folder, `layout` is "nifti" or "mhd"."""
-
-    record_id: str
-    patient_id: str
-    view: str
-    path: Path
-    layout: str
 
 
 # ---- writing -------------------------------------------------------------------------------------------------------
@@ -48,6 +42,7 @@ def write_clip(clip: Clip, root: Path) -> None:
 
     Raises:
         ValueError: the view is not one of CAMUS, or ED and ES are unknown, equal or outside the clip.
+        OSError: the folder cannot be written (PermissionError where it is read-only).
     """
     ed, es = clip.ed_index, clip.es_index
     if clip.view not in VIEWS:
@@ -55,18 +50,17 @@ def write_clip(clip: Clip, root: Path) -> None:
     if ed is None or es is None or ed == es or not (0 <= ed < len(clip) and 0 <= es < len(clip)):
         raise ValueError(f"{clip.record_id}: ED {ed} and ES {es} must be two different frames of {len(clip)}")
     span = slice(min(ed, es), max(ed, es) + 1)
-    folder = Path(root) / clip.patient_id
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, index, labelled in (
+    folder = make_folder(Path(root) / clip.patient_id)
+    for name, kept, labelled in (
         ("ED", ed, clip.labelled[ed]),
         ("ES", es, clip.labelled[es]),
         ("half_sequence", span, clip.labelled[span].all()),
     ):
         stem = folder / f"{clip.patient_id}_{clip.view}_{name}"
-        write_atomically(Path(f"{stem}.nii.gz"), nifti_bytes(clip.frames[index], clip.spacing_mm))
+        write_atomically(Path(f"{stem}.nii.gz"), nifti_bytes(clip.frames[kept], clip.spacing_mm))
         mask_path = Path(f"{stem}_gt.nii.gz")
         if labelled:
-            write_atomically(mask_path, nifti_bytes(clip.masks[index], clip.spacing_mm))
+            write_atomically(mask_path, nifti_bytes(clip.masks[kept], clip.spacing_mm))
         else:
             mask_path.unlink(missing_ok=True)  # of an earlier clip of the same name
     fields = {"ED": int(ed - span.start + 1), "ES": int(es - span.start + 1), "NbFrame": int(span.stop - span.start)}
@@ -90,91 +84,9 @@ def write_split(root: Path, subgroups: Mapping[str, Sequence[str]]) -> None:
     named = {SPLIT_FILES.get(name, name): ids for name, ids in subgroups.items()}
     if unknown := set(named) - set(SPLIT_FILES.values()):
         raise ValueError(f"subgroups {sorted(unknown)} are not of CAMUS: use {sorted(SPLIT_FILES.values())}")
-    folder = Path(root) / "database_split"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(Path(root) / "database_split")
     for name in SPLIT_FILES.values():
         write_atomically(folder / f"subgroup_{name}.txt", "".join(f"{i}\n" for i in named.get(name, ())).encode())
-
-
-# ---- the index -----------------------------------------------------------------------------------------------------
-
-
-def index(
-    root: Path, split: str, *, scheme: str = "auto", views: Sequence[str] = VIEWS
-) -> tuple[list[Entry], list[Skipped]]:
-    """The records of a split, sorted by record_id, and what is missing from it.
-
-    Args:
-        root: the folder that holds patient0001, ..., or its parent with database_nifti/.
-        split: "train", "validation", "test" or "all" (every patient folder).
-        scheme: "official" (database_split/*.txt), "number" (1-350 train, 351-400 validation, 401-500 test; only for a
-            tree numbered like that), "auto" (official if its three files exist, else number).
-        views: the views wanted of each patient.
-
-    Raises:
-        FileNotFoundError: `root`, or the files that the official scheme needs, are missing.
-        ValueError: no patient folder, an empty split, a patient in two subgroups, a number that the scheme does not
-            know, an unknown split or scheme.
-    """
-    patients = _patients_folder(Path(root))
-    present = {p.name: p for p in patients.iterdir() if re.fullmatch(r"patient\d+", p.name) and p.is_dir()}
-    if not present:
-        found = sorted(p.name for p in patients.iterdir())
-        raise ValueError(f"{patients} holds no patientNNNN folder; found {len(found)} others: {found[:8]}: give the "
-                         "folder with patient0001, ... or its parent with database_nifti/")  # fmt: skip
-    scheme, groups = _groups(patients, sorted(present), split, scheme)
-    if not (wanted := groups.get(split, [])):
-        counts = {name: len(ids) for name, ids in groups.items()}
-        raise ValueError(f"split {split!r} (scheme {scheme!r}) of {patients} is empty; patients by split: {counts}: "
-                         "choose another split, or complete the tree")  # fmt: skip
-    entries, skipped = [], []
-    for patient_id in sorted(wanted):
-        files = set(os.listdir(present[patient_id])) if patient_id in present else set()
-        for view in views:
-            record_id = f"{patient_id}_{view}"
-            names = [f"{record_id}_{kind}" for kind in ("ED", "ES", "half_sequence")]
-            if any(f"{name}.nii.gz" in files for name in names):
-                entries.append(Entry(record_id, patient_id, view, present[patient_id], "nifti"))
-            elif any(f"{name}.mhd" in files for name in names):
-                entries.append(Entry(record_id, patient_id, view, present[patient_id], "mhd"))
-            elif patient_id in present:
-                detail = f"{present[patient_id]} holds no {record_id}_{{ED,ES,half_sequence}}.nii.gz or .mhd"
-                skipped.append(Skipped(record_id, "view missing", detail))
-            else:
-                skipped.append(Skipped(record_id, "patient missing", f"split {split!r} names it, {patients} lacks it"))
-    return sorted(entries, key=lambda e: e.record_id), skipped
-
-
-def _patients_folder(root: Path) -> Path:
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; looked for patient0001, ... and database_nifti/ in it")
-    return root / "database_nifti" if (root / "database_nifti").is_dir() else root
-
-
-def _groups(patients: Path, present: list[str], split: str, scheme: str) -> tuple[str, dict[str, list[str]]]:
-    """The scheme used, and the patients of each split by it."""
-    if split not in (*SPLIT_FILES, "all") or scheme not in ("auto", "official", "number"):
-        raise ValueError(f"split {split!r}, scheme {scheme!r}: split is one of {[*SPLIT_FILES, 'all']}, scheme one of "
-                         "'auto', 'official', 'number'")  # fmt: skip
-    parent = [patients.parent] if patients.name == "database_nifti" else []
-    folders = [folder / "database_split" for folder in (patients, *parent)]
-    complete = [f for f in folders if all((f / f"subgroup_{name}.txt").is_file() for name in SPLIT_FILES.values())]
-    if scheme == "official" and not complete:
-        raise FileNotFoundError(f"no subgroup_{{training,validation,testing}}.txt in {[str(f) for f in folders]}: add "
-                                "the files of the release, or use scheme='number'")  # fmt: skip
-    if split == "all":
-        return scheme, {"all": present}
-    if scheme != "number" and complete:
-        groups = {key: (complete[0] / f"subgroup_{name}.txt").read_text(encoding="utf-8-sig").split()
-                  for key, name in SPLIT_FILES.items()}  # fmt: skip
-        named = [patient_id for ids in groups.values() for patient_id in ids]
-        if twice := sorted({i for i in named if named.count(i) > 1}):
-            raise ValueError(f"{complete[0]} names {twice[:5]} more than once: a patient belongs to one split")
-        return "official", groups
-    numbers = {patient_id: int(patient_id.removeprefix("patient")) for patient_id in present}
-    if strange := [i for i, number in numbers.items() if not 1 <= number <= 500]:
-        raise ValueError(f"scheme 'number' knows 1..500, {patients} has {strange[:5]}: write database_split files")
-    return "number", {key: [i for i in present if numbers[i] in span] for key, span in SPLIT_NUMBERS.items()}
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -189,7 +101,8 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
     Raises:
         UnreadableRecord: "truncated file", "zero frames", "frames of another size", "grey level out of range", "mask of
             another size", "label out of range", "empty mask", "ED or ES missing", "ED equals ES", "ED not in sequence",
-            "cfg garbled", "axes transposed".
+            "cfg garbled", "axes transposed" (checked where the ED or the ES mask has an atrium: `check_anatomy`), "not
+            a grey image", "not readable".
         ImportError: the .mhd layout without SimpleITK.
     """
     info = _read_info(entry)
@@ -214,17 +127,17 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
     if sequence_masks is not None:
         masks, labelled = check_masks(sequence_masks[0], frames.shape, entry.record_id), ~labelled
     else:
-        for index, name in ((ed, "ED_gt"), (es, "ES_gt")):
+        for place, name in ((ed, "ED_gt"), (es, "ES_gt")):
             if (mask := _load(entry, name)) is not None:
-                masks[index] = check_masks(mask[0], (1, *frames.shape[1:]), entry.record_id)[0]
-                labelled[index] = True
-    for index, name in ((ed, "ED"), (es, "ES")):
-        if labelled[index] and not (masks[index] == ENDOCARDIUM).any():
+                masks[place] = check_masks(mask[0], (1, *frames.shape[1:]), entry.record_id)[0]
+                labelled[place] = True
+    for place, name in ((ed, "ED"), (es, "ES")):
+        if labelled[place] and not (masks[place] == ENDOCARDIUM).any():
             raise _fault(entry, "empty mask", f"the {name} mask has no label {ENDOCARDIUM}, the LV endocardium")
     if ed == es or (found is None and (frames[0] == frames[1]).all() and (masks[0] == masks[1]).all()):
         raise _fault(entry, "ED equals ES", "they are the same frame: look at Info_*.cfg and at the two images")
-    if labelled[ed]:
-        check_anatomy(masks[ed], entry.record_id)
+    for place in (ed, es):
+        check_anatomy(masks[place], entry.record_id)
     order = np.arange(ed, es + 1) if ed < es else np.arange(ed, es - 1, -1)
     return Clip(
         frames=frames[order], masks=masks[order], labelled=labelled[order],
@@ -235,6 +148,26 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
     )  # fmt: skip
 
 
+def has_cfg(entry: Entry) -> bool:
+    """Whether Info_{view}.cfg is there."""
+    return (entry.path / f"Info_{entry.view}.cfg").is_file()
+
+
+def es_first(entry: Entry) -> bool | None:
+    """Whether the sequence on disk runs from ES to ED, which `read` turns round; None where there is no sequence.
+
+    Raises:
+        UnreadableRecord: as `read`.
+    """
+    info, name = _read_info(entry), f"{entry.record_id}_{SEQUENCES['nifti']}.nii.gz"
+    if "ed" in info and entry.layout == "nifti":
+        return info["es"] < info["ed"] if (entry.path / name).is_file() else None
+    if (found := _load(entry, SEQUENCES[entry.layout])) is None:
+        return None
+    ed, es = _ends(entry, found[0], info)
+    return es < ed
+
+
 def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:
     return UnreadableRecord(entry.record_id, reason, detail)
 
@@ -242,9 +175,13 @@ def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:
 def _read_info(entry: Entry) -> dict:
     """Info_{view}.cfg by lower-case key: those of `NUMBERS`, and imagequality. Empty without the file."""
     path = entry.path / f"Info_{entry.view}.cfg"
-    if not path.is_file():
+    if not has_cfg(entry):
         return {}
-    lines = [line for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()]
+    try:
+        content = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise _fault(entry, "not readable", f"{path}: {error.strerror}: make it readable") from error
+    lines = [line for line in content.splitlines() if line.strip()]
     text = {line.partition(":")[0].strip().lower(): line.partition(":")[2].strip() for line in lines}
     try:
         if bad := [line for line in lines if ":" not in line]:

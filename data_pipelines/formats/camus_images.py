@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import os
 import re
 import zlib
@@ -22,14 +23,37 @@ from nibabel.wrapstruct import WrapStructError
 
 from data_pipelines.records import ATRIUM, ENDOCARDIUM, UnreadableRecord
 
-DAMAGED = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError, ValueError, RuntimeError)
+DAMAGED = (
+    OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError, ValueError, RuntimeError,
+    LookupError, ArithmeticError, MemoryError,
+)  # fmt: skip
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made with its parents where it is missing; an OSError that says what to do where that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{error.strerror}: the folder cannot be made, write elsewhere", str(path)
+        ) from error
+    return path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes the file whole or not at all: under another name first, then renamed."""
+    """Writes the file whole or not at all: under another name first, then renamed.
+
+    Raises:
+        OSError: with what to do in its message (PermissionError in a read-only folder).
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        advice = f"{error.strerror}: is the folder writable, and is there room?"
+        raise OSError(error.errno, advice, str(path)) from error
 
 
 def nifti_bytes(pixels: UInt8[np.ndarray, "*t h w"], spacing_mm: tuple[float, float] | None) -> bytes:
@@ -53,18 +77,24 @@ def load_image(path: Path, record_id: str) -> tuple[Shaped[np.ndarray, "t h w"],
 
     Raises:
         FileNotFoundError: the file is missing, or the data file that an .mhd header names.
-        UnreadableRecord: "truncated file" (also: not an image at all), "zero frames".
+        UnreadableRecord: "truncated file" (also: not an image at all), "zero frames", "not a grey image", "not
+            readable".
         ImportError: an .mhd file without SimpleITK.
     """
     try:
         pixels, spacing_mm = _load_mhd(path) if path.suffix == ".mhd" else _load_nifti(path)
-    except (FileNotFoundError, PermissionError):
+    except FileNotFoundError:
         raise
+    except PermissionError as error:
+        raise UnreadableRecord(record_id, "not readable", f"{path}: {error.strerror}: make it readable") from error
     except DAMAGED as error:
         raise UnreadableRecord(record_id, "truncated file", f"{path}: {error}: fetch it again") from error
     if pixels.size == 0:
         raise UnreadableRecord(record_id, "zero frames", f"{path} has shape {pixels.shape} (t, row, column)")
-    return pixels, spacing_mm
+    if pixels.dtype.kind not in "uif":
+        detail = f"{path} holds {pixels.dtype} pixels, expected one grey level or label each: convert it"
+        raise UnreadableRecord(record_id, "not a grey image", detail)
+    return pixels, spacing_mm if spacing_mm and all(0 < mm < math.inf for mm in spacing_mm) else None
 
 
 def _load_nifti(path: Path) -> tuple[Shaped[np.ndarray, "t h w"], tuple[float, float] | None]:
@@ -81,13 +111,17 @@ def _load_mhd(path: Path) -> tuple[Shaped[np.ndarray, "t h w"], tuple[float, flo
         import SimpleITK as sitk
     except ImportError as error:
         raise ImportError("the .mhd release of CAMUS needs SimpleITK: pip install 'echoforge_jax[mhd]'") from error
-    data = re.search(r"^ElementDataFile\s*=\s*(.+?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
+    header = path.read_text(errors="replace")
+    data = re.search(r"^ElementDataFile\s*=\s*(.+?)\s*$", header, re.MULTILINE)
     if data and data[1] != "LOCAL" and not path.with_name(data[1]).is_file():
         raise FileNotFoundError(f"{path} names {data[1]}, which is missing")
     image = sitk.ReadImage(str(path))
-    column_mm, row_mm = image.GetSpacing()[:2]
+    if (channels := image.GetNumberOfComponentsPerPixel()) != 1 or image.GetDimension() not in (2, 3):
+        raise ValueError(f"{channels} channels in {image.GetDimension()} dimensions, expected 1 in 2 or 3")
+    column_mm, row_mm = image.GetSpacing()[:2]  # 1, 1 where the header is silent
+    stated = re.search(r"^Element(Spacing|Size)\s*=", header, re.MULTILINE)
     pixels = sitk.GetArrayFromImage(image)  # (t, y, x) or (y, x)
-    return pixels.reshape(-1, *pixels.shape[-2:]), (row_mm, column_mm)
+    return pixels.reshape(-1, *pixels.shape[-2:]), (row_mm, column_mm) if stated else None
 
 
 def check_masks(
@@ -108,12 +142,14 @@ def check_masks(
 
 
 def check_anatomy(mask: UInt8[np.ndarray, "h w"], record_id: str) -> None:
-    """In an apical view the atrium lies below the ventricle. Nothing is checked without an atrium (label 3).
+    """In an apical view the atrium lies below the ventricle. Without both labels nothing can be checked.
+
+    `data_pipelines.doctor` counts the records without an atrium and looks at the shape of the sector in their place.
 
     Raises:
         UnreadableRecord: "axes transposed", if the atrium's centroid is not further below the LV's than beside it.
     """
-    if not (mask == ATRIUM).any():
+    if not ((mask == ATRIUM).any() and (mask == ENDOCARDIUM).any()):
         return
     ventricle, atrium = (np.argwhere(mask == label).mean(axis=0) for label in (ENDOCARDIUM, ATRIUM))
     down, across = atrium - ventricle

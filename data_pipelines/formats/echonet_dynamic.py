@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import io
 import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
-from skimage.draw import polygon
+from jaxtyping import Float, UInt8
 
-from data_pipelines.formats.camus_images import write_atomically
+from data_pipelines.formats import splits as split_files
+from data_pipelines.formats.camus_images import make_folder, write_atomically
+from data_pipelines.formats.tracings import ROWS_PER_FRAME, chords, polygon_mask
 from data_pipelines.records import ENDOCARDIUM, Clip, Skipped, UnreadableRecord
 
-ROWS_PER_FRAME = 21  # the long axis, then 20 chords
+__all__ = ["Entry", "chords", "index", "patient_splits", "polygon_mask", "read", "write_tree"]
+
 SPLITS = {"train": "TRAIN", "validation": "VAL", "test": "TEST"}
 LIST_COLUMNS = ("FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split")
 TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
@@ -55,7 +57,7 @@ class Entry:
     volumes_ml: tuple[float, float] | None
 
 
-def index(root: Path, split: str) -> tuple[list[Entry], list[Skipped]]:
+def index(root: Path, split: str, *, scheme: str = "auto") -> tuple[list[Entry], list[Skipped]]:
     """The records of a split, sorted by record_id, and those left out.
 
     Left out are "video missing", "duplicate id" (the first row of a name counts) and "file list garbled" (a number that
@@ -64,10 +66,11 @@ def index(root: Path, split: str) -> tuple[list[Entry], list[Skipped]]:
     Args:
         root: the folder with FileList.csv, VolumeTracings.csv and Videos/.
         split: "train", "validation" (VAL in the file), "test" or "all".
+        scheme: as for `patient_splits`.
 
     Raises:
-        FileNotFoundError: one of the three is missing.
-        ValueError: a column is missing, the split is unknown or empty.
+        FileNotFoundError: one of the three, or the split file, is missing.
+        ValueError: a column is missing, a CSV file is garbled, the split is unknown or empty, the split file is wrong.
     """
     root = Path(root)
     if split not in (*SPLITS, "all"):
@@ -77,18 +80,21 @@ def index(root: Path, split: str) -> tuple[list[Entry], list[Skipped]]:
             raise FileNotFoundError(f"{root / name} is missing: EchoNet-Dynamic is two CSV files and Videos/")
     rows = _read_rows(root / "FileList.csv", ("filename", "split"))
     tracings, videos = _read_tracings(root / "VolumeTracings.csv"), set(os.listdir(root / "Videos"))
+    scheme, groups = _groups(root, rows, scheme)
+    own = None if scheme == "official" else {patient: name for name, ids in groups.items() for patient in ids}
     entries: list[Entry] = []
     skipped: list[Skipped] = []
-    first_split: dict[str, str] = {}
+    first_row: dict[str, str] = {}
     for row in rows:
-        patient_id, subset = _stem(row["filename"]), row["split"].strip().upper()
-        duplicate = patient_id in first_split
-        first = first_split.setdefault(patient_id, subset)
-        if split != "all" and subset != SPLITS[split]:
+        patient_id, listed = _stem(row["filename"]), row["split"].strip().upper()
+        subset = split_files.ALIASES.get(listed.lower()) if own is None else own.get(patient_id)
+        duplicate, first = patient_id in first_row, first_row.setdefault(patient_id, listed)
+        if split not in ("all", subset):
             continue
         record_id, video = f"{patient_id}_4CH", root / "Videos" / f"{patient_id}.avi"
         if duplicate:
-            skipped.append(Skipped(record_id, "duplicate id", f"FileList.csv has it in {first} already"))
+            detail = f"FileList.csv has it in {first} already, and again in {listed}"
+            skipped.append(Skipped(record_id, "duplicate id", detail))
             continue
         if video.name not in videos:
             skipped.append(Skipped(record_id, "video missing", f"FileList.csv has it, {video} is not there"))
@@ -101,9 +107,35 @@ def index(root: Path, split: str) -> tuple[list[Entry], list[Skipped]]:
         volumes_ml = None if edv_ml is None or esv_ml is None else (edv_ml, esv_ml)
         entries.append(Entry(record_id, patient_id, video, tracings.get(patient_id, {}), fps, ef_percent, volumes_ml))
     if not entries and not skipped:
-        counts = dict(Counter(row["split"].strip().upper() for row in rows))
-        raise ValueError(f"split {split!r} ({SPLITS.get(split)}) of {root} is empty; rows of FileList.csv: {counts}")
+        raise ValueError(split_files.empty_split(split, scheme, root, groups))
     return sorted(entries, key=lambda e: e.record_id), sorted(skipped, key=lambda s: s.record_id)
+
+
+def patient_splits(root: Path, scheme: str = "auto") -> tuple[str, dict[str, list[str]]]:
+    """The scheme used, and the patients of "train", "validation" and "test" by it.
+
+    Args:
+        root: the folder with FileList.csv.
+        scheme: "official", which is also "auto": the column Split of FileList.csv (a name that stands there twice is
+            there twice); or the path of a split file or folder (`data_pipelines.formats.splits`).
+
+    Raises:
+        FileNotFoundError: FileList.csv or the split file is missing.
+        ValueError: FileList.csv or the split file is garbled.
+    """
+    return _groups(Path(root), _read_rows(Path(root) / "FileList.csv", ("filename", "split")), scheme)
+
+
+def _groups(root: Path, rows: list[dict[str, str]], scheme: str) -> tuple[str, dict[str, list[str]]]:
+    if scheme not in ("auto", "official"):
+        if not Path(scheme).expanduser().exists():
+            raise FileNotFoundError(f"scheme {scheme!r} of {root} is neither 'auto', 'official' nor a file that exists")
+        return scheme, split_files.read_splits(Path(scheme), {_stem(row["filename"]) for row in rows})
+    groups: dict[str, list[str]] = {name: [] for name in SPLITS}
+    for row in rows:
+        if name := split_files.ALIASES.get(row["split"].strip().lower()):
+            groups[name].append(_stem(row["filename"]))
+    return "official", groups
 
 
 def _stem(name: str) -> str:
@@ -122,12 +154,14 @@ def _number(text: str) -> float | None:
 
 def _read_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows of a CSV file by lower-case column name; a row that breaks off is filled up with empty fields."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        columns = [name.strip().lower() for name in next(reader, [])]
-        if missing := set(needed) - set(columns):
-            raise ValueError(f"{path} lacks the columns {sorted(missing)}; it has {columns}")
-        return [dict(zip(columns, row + [""] * len(columns), strict=False)) for row in reader if row]
+    try:
+        header, *rows = list(csv.reader(io.StringIO(split_files.read_text(path), newline=""))) or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{path} is not CSV: {error}: fetch it again") from error
+    columns = [name.strip().lower() for name in header]
+    if missing := set(needed) - set(columns):
+        raise ValueError(f"{path} lacks the columns {sorted(missing)}; it has {columns}")
+    return [dict(zip(columns, row + [""] * len(columns), strict=False)) for row in rows if row]
 
 
 def _read_tracings(path: Path) -> dict[str, dict[int, Float[np.ndarray, "rows 4"]]]:
@@ -151,7 +185,7 @@ def read(entry: Entry) -> Clip:
 
     Raises:
         UnreadableRecord: "fewer than two traced frames", "row count", "truncated file", "zero frames", "video shorter
-            than the traced frame", "coordinates out of range or not finite", "empty mask".
+            than the traced frame", "coordinates out of range or not finite", "empty mask", "not readable".
     """
     if len(entry.tracings) < 2:
         raise _fault(entry, "fewer than two traced frames", f"VolumeTracings.csv has frames {sorted(entry.tracings)}")
@@ -183,25 +217,16 @@ def read(entry: Entry) -> Clip:
     )  # fmt: skip
 
 
-def polygon_mask(rows: Float[np.ndarray, "21 4"], height: int, width: int) -> Bool[np.ndarray, "h w"]:
-    """The area inside a tracing, as the data set's own code draws it (a little large).
-
-    Row 0, the long axis, is dropped; the polygon runs through (x1, y1) of the chords and back through (x2, y2).
-    """
-    x = np.concatenate([rows[1:, 0], rows[:0:-1, 2]])
-    y = np.concatenate([rows[1:, 1], rows[:0:-1, 3]])
-    mask = np.zeros((height, width), bool)
-    mask[polygon(np.rint(y).astype(int), np.rint(x).astype(int), (height, width))] = True
-    return mask
-
-
 def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:
     return UnreadableRecord(entry.record_id, reason, detail)
 
 
 def _read_video(entry: Entry) -> UInt8[np.ndarray, "t h w"]:
-    with entry.path.open("rb") as file:
-        head, size = file.read(8), os.fstat(file.fileno()).st_size
+    try:
+        with entry.path.open("rb") as file:
+            head, size = file.read(8), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise _fault(entry, "not readable", f"{entry.path}: {error.strerror}") from error
     capture = cv2.VideoCapture(str(entry.path), cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened():
@@ -232,8 +257,9 @@ def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> 
 
     Raises:
         ValueError: ED or ES is unknown, equal, unlabelled or without an LV; a patient twice, or without a split.
+        OSError: the folder cannot be written (PermissionError where it is read-only).
     """
-    (Path(root) / "Videos").mkdir(parents=True, exist_ok=True)
+    videos = make_folder(Path(root) / "Videos")
     file_list: list[tuple] = [LIST_COLUMNS]
     tracings: list[tuple] = [TRACING_COLUMNS]
     written: set[str] = set()
@@ -247,7 +273,7 @@ def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> 
                 raise ValueError(f"{clip.record_id}: ED {clip.ed_index}, ES {clip.es_index} must be two, labelled")
             rows = chords(clip.masks[frame] == ENDOCARDIUM)
             tracings += [(f"{name}.avi", *row, frame) for row in rows.round(4).tolist()]
-        _write_video(clip, Path(root) / "Videos" / f"{name}.avi")
+        _write_video(clip, videos / f"{name}.avi")
         edv_ml, esv_ml = clip.volumes_ml or ("", "")
         ef_percent, fps = ("" if value is None else value for value in (clip.ef_percent, clip.fps))
         file_list.append((name, ef_percent, esv_ml, edv_ml, *clip.frames.shape[1:], fps, len(clip), split))
@@ -258,32 +284,6 @@ def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> 
         write_atomically(Path(root) / file_name, text.getvalue().encode())
 
 
-def chords(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "21 4"]:
-    """A tracing (x1, y1, x2, y2, pixels) of a mask: its long axis, then 20 chords across it from apex to base.
-
-    The long axis is the first principal axis of the pixels, pointing down (in an apical view the apex is on top). A
-    chord joins the outermost pixels on its line, so a hole or a notch across the axis is filled.
-
-    Raises:
-        ValueError: the mask is empty.
-    """
-    pixels = np.argwhere(mask)[:, ::-1].astype(np.float64)  # x, y
-    if len(pixels) == 0:
-        raise ValueError("the mask is empty: it has no chords")
-    centre = pixels.mean(axis=0)
-    axis = np.linalg.svd(pixels - centre, full_matrices=False)[2][0]
-    axis = axis if axis[1] >= 0 else -axis
-    across = np.array([axis[1], -axis[0]])
-    along_px, aside_px = (pixels - centre) @ axis, (pixels - centre) @ across
-    rows = []
-    for position in np.linspace(along_px.min(), along_px.max(), ROWS_PER_FRAME - 1):
-        on_line = np.abs(along_px - position) <= max(0.5, np.abs(along_px - position).min())
-        ends = centre + position * axis + np.outer([aside_px[on_line].min(), aside_px[on_line].max()], across)
-        rows.append(ends.ravel())
-    middle = [(row[:2] + row[2:]) / 2 for row in (rows[0], rows[-1])]
-    return np.stack([np.concatenate(middle), *rows])
-
-
 def _write_video(clip: Clip, path: Path) -> None:
     """MJPG by OpenCV's own encoder, which keeps odd sizes; 50 frames per second where `fps` is not known."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.avi")
@@ -291,7 +291,9 @@ def _write_video(clip: Clip, path: Path) -> None:
     codec = (cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"))
     writer = cv2.VideoWriter(str(temporary), *codec, clip.fps or 50.0, (width, height))
     if not writer.isOpened():
-        raise OSError(f"{temporary} ({width} x {height}) cannot be written: is the folder writable?")
+        refused = path.parent.exists() and not os.access(path.parent, os.W_OK)
+        advice = f"a video of {width} x {height} cannot be written: is the folder writable, and is there room?"
+        raise OSError(errno.EACCES if refused else errno.EIO, advice, str(path))
     for frame in clip.frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     writer.release()

@@ -1,4 +1,4 @@
-"""Writes a simulated cohort as a CAMUS tree: python -m data_pipelines.simulator --patients 40 --out DIR"""
+"""Writes a simulated cohort as a CAMUS or EchoNet tree: python -m data_pipelines.simulator --patients 40 --out DIR"""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from data_pipelines.simulator.cohort import is_complete, write_cohort
+from data_pipelines.simulator.cohort import FORMATS, is_complete, write_cohort
+
+DEFAULTS = {"camus": (16, 256), "echonet": (150, 112)}  # frames, size
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m data_pipelines.simulator", description=__doc__)
-    parser.add_argument("--patients", type=int, required=True, help="number of patients, at least 3; two views each")
+    parser.add_argument("--patients", type=int, required=True, help="at least 3; both views of each (camus)")
     parser.add_argument("--out", type=Path, required=True, help="folder; empty, absent, or this cohort unfinished")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=16, help="frames from end-diastole to end-systole")
-    parser.add_argument("--size", type=int, default=256, help="height and width in pixels")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="camus", help="the tree, and its population")
+    parser.add_argument("--frames", type=int, help="camus: of half a cycle, 16; echonet: at 50 a second, 150")
+    parser.add_argument("--size", type=int, help="height and width in pixels; camus: 256, echonet: 112")
     parser.add_argument("--processes", type=int, default=1)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    frames, size = DEFAULTS[options.format]
+    options.frames, options.size = options.frames or frames, options.size or size
+    return options
 
 
 def progress_printer() -> Callable[[int, int], None]:
@@ -44,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status: 0 written or already complete, 2 refused."""
     options = parse_arguments(arguments)
     cohort = {"patients": options.patients, "seed": options.seed, "frames": options.frames, "size": options.size}
+    cohort["tree"] = options.format
     try:
         if is_complete(options.out, cohort):
             print(f"{options.out}: this cohort of {options.patients} patients is already complete")
@@ -52,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{options.out}: {options.patients} patients, {2 * options.patients} clips, complete")
+    clips = len(FORMATS[options.format]) * options.patients
+    print(f"{options.out}: {options.patients} patients, {clips} clips, complete")
     return 0
 
 

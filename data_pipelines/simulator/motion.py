@@ -46,7 +46,7 @@ class MaterialPoints:
         now_u, now_v = self._attachment_mm(section)
         inside = self.in_cavity
         length_growth = section.length_mm / self.rest.length_mm - 1
-        radius_growth = section.radius_mm / self.rest.radius_mm - 1
+        radius_growth = section.radius_mm / self.rest.radius_mm * section.stretch_at(now_u, self.sine) - 1
         shift_u = np.where(inside, self.u_mm * length_growth, now_u - start_u) * self.follows
         shift_v = np.where(inside, self.v_mm * radius_growth, now_v - start_v) * self.follows
         u_mm = self.u_mm + shift_u
@@ -54,8 +54,10 @@ class MaterialPoints:
 
     def _attachment_mm(self, section: Section) -> tuple[Points, Points]:
         widest_mm = section.widest_mm + self.wall_share * section.apical_wall_mm
-        radius_mm = section.radius_mm + self.wall_share * section.wall_mm
-        return section.widest_mm - widest_mm * self.cosine, radius_mm * self.sine
+        u_mm = section.widest_mm - widest_mm * self.cosine
+        stretched_mm = (1 - self.wall_share) * section.radius_mm * (section.stretch_at(u_mm, self.sine) - 1)
+        radius_mm = section.radius_mm + stretched_mm + self.wall_share * section.wall_mm
+        return u_mm, radius_mm * self.sine
 
 
 def attach(view: View, rest: Section, x_mm: Float[np.ndarray, " n"], z_mm: Float[np.ndarray, " n"]) -> MaterialPoints:

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from data_pipelines.records import ATRIUM, BACKGROUND, ENDOCARDIUM, MYOCARDIUM, VIEWS
-from data_pipelines.simulator.heart import APICAL_WALL_RATIO, Heart, ventricle_at
+from data_pipelines.simulator.heart import APICAL_WALL_RATIO, Heart, WeakSegment, ventricle_at
 
-LARGEST_HALF_ANGLE_RAD = math.radians(44.0)
+LARGEST_HALF_ANGLE_RAD = math.radians(41.0)
 Points = Float[np.ndarray, "..."]
 
 
@@ -47,31 +47,43 @@ class View:
 
 
 def half_angle_needed_rad(heart: Heart, view: View) -> float:
-    """Half opening angle of a sector that just holds the end-diastolic ventricle with two thirds of its wall."""
+    """Half opening angle of a sector that just holds the end-diastolic ventricle with a third of its wall."""
     section = section_at(heart, view.name, 0.0)
     angle = np.linspace(-math.pi, math.pi, 91)
     u_mm = section.widest_mm - section.widest_mm * np.cos(angle)
-    v_mm = (section.radius_mm + 0.65 * section.wall_mm) * np.sin(angle) + section.bend_at(u_mm)
+    v_mm = (section.radius_mm + 0.35 * section.wall_mm) * np.sin(angle) + section.bend_at(u_mm)
     x_mm, z_mm = view.to_probe(u_mm, v_mm)
     return float(np.abs(np.arctan2(x_mm, z_mm))[u_mm <= section.length_mm].max())
 
 
-def sample_view(rng: np.random.Generator, heart: Heart, name: str) -> View:
-    """Draws a placement in which the whole ventricle lies inside the sector; the probe backs off until it does."""
+def sample_view(rng: np.random.Generator, heart: Heart, name: str, population: str = "camus") -> View:
+    """Draws a placement in which the whole ventricle lies inside the sector; the probe backs off until it does.
+
+    The spread of depth, tilt, offset and opening angle is that of the CAMUS frames (half angle 37.3 degrees in nearly
+    all of them, the atrium often cut off below); "echonet" looks less deep.
+    """
     if name not in VIEWS:
         raise ValueError(f"view is {name!r}; expected one of {', '.join(VIEWS)}: choose one of these")
-    side = 1.0 if name == "4CH" else -1.0
+    four_chamber = name == "4CH"
+    slope = heart.atrium_slope_4ch if four_chamber else heart.atrium_slope_2ch
     for attempt in itertools.count():
-        apex_depth_mm = float(np.clip(rng.normal(29, 4), 19, 40)) + 0.25 * attempt
-        below_mm = float(rng.uniform(-8, 14))
+        apex_depth_mm = float(np.clip(rng.normal(30, 6), 17, 46)) + 0.25 * attempt
+        below_mm = float(np.clip(rng.normal(3, 9), -16, 26))
+        half_angle_deg = float(rng.choice([37.3, rng.uniform(32, 42)], p=[0.75, 0.25]))
         view = View(
             name=name,
-            depth_mm=apex_depth_mm + heart.length_mm + heart.atrium_length_mm + below_mm,
-            half_angle_rad=math.radians(float(rng.uniform(34, 42))),
+            depth_mm=1.0,
+            half_angle_rad=math.radians(half_angle_deg),
             apex_depth_mm=apex_depth_mm,
-            apex_offset_mm=float(rng.normal(-1.0 if name == "4CH" else -3.0, 3.0)),
-            tilt_rad=side * math.radians(float(rng.normal(4, 3))),
+            apex_offset_mm=float(np.clip(rng.normal(-3.0, 4.5), -14, 7)),
+            tilt_rad=math.radians(float(rng.normal(11, 7) if four_chamber else rng.normal(9, 6.5))),
         )
+        axis_mm = np.array([heart.length_mm, heart.length_mm + heart.atrium_length_mm])
+        base_z_mm, roof_z_mm = view.to_probe(axis_mm, slope * (axis_mm - heart.length_mm))[1]
+        if population == "echonet":
+            below_mm -= 0.45 * heart.atrium_length_mm
+        depth_mm = max(roof_z_mm + below_mm, base_z_mm + 14.0)
+        view = dataclasses.replace(view, depth_mm=float(depth_mm))
         needed_rad = 1.03 * half_angle_needed_rad(heart, view)
         if needed_rad < LARGEST_HALF_ANGLE_RAD:
             return dataclasses.replace(view, half_angle_rad=max(view.half_angle_rad, needed_rad))
@@ -97,7 +109,11 @@ class Section:
     rest_length_mm: float
     roof_mm: float
     atrium_radius_mm: float
+    atrium_slope: float
     right_width_mm: float
+    weak: WeakSegment | None
+    left_bulge: float
+    right_bulge: float
 
     @property
     def apical_wall_mm(self) -> float:
@@ -109,12 +125,20 @@ class Section:
         return self.radius_mm * math.sqrt(1 - ((self.length_mm - self.widest_mm) / self.widest_mm) ** 2)
 
     def bend_at(self, u_mm: Points) -> Points:
-        """Sideways bow of the long axis (mm) at level u; it does not change with time."""
-        return self.bend_mm * np.sin(math.pi * np.clip(u_mm / self.rest_length_mm, -0.2, 1.3))
+        """Sideways bow of the long axis (mm) at level u, widest above the middle; it does not change with time."""
+        return self.bend_mm * np.sin(1.25 * math.pi * np.clip(u_mm / self.rest_length_mm, -0.2, 1.2))
+
+    def stretch_at(self, u_mm: Points, v_mm: Points) -> Points | float:
+        """How much wider than the ellipse the cavity is at level u on the side of v: 1 without a weak segment."""
+        if self.weak is None or not (self.left_bulge or self.right_bulge):
+            return 1.0
+        side = np.where(v_mm < 0, np.float32(self.left_bulge), np.float32(self.right_bulge))
+        return 1 + side * self.weak.along(np.asarray(u_mm / np.float32(self.length_mm)))
 
     def endocardial_radius(self, u_mm: Points, v_mm: Points) -> Points:
         """Elliptic distance from the centre of the cavity: 1 on the endocardium."""
-        return elliptic_radius(v_mm / self.radius_mm, (u_mm - self.widest_mm) / self.widest_mm)
+        across = v_mm / (self.radius_mm * self.stretch_at(u_mm, v_mm))
+        return elliptic_radius(across, (u_mm - self.widest_mm) / self.widest_mm)
 
     def epicardial_radius(self, u_mm: Points, v_mm: Points) -> Points:
         """Elliptic distance from the centre of the cavity: 1 on the epicardium."""
@@ -125,13 +149,16 @@ class Section:
         """Elliptic distance from the centre of the left atrium: 1 on its wall. The roof stays, the floor moves."""
         half_mm = (self.roof_mm - self.length_mm) / 1.7
         along = (u_mm - self.length_mm - 0.7 * half_mm) / half_mm
-        return elliptic_radius(v_mm / self.atrium_radius_mm, along)
+        across_mm = v_mm - self.atrium_slope * np.maximum(u_mm - self.length_mm, 0)
+        return elliptic_radius(across_mm / self.atrium_radius_mm, along)
 
 
 def section_at(heart: Heart, view_name: str, phase: float) -> Section:
     """The cut of the named view through `heart` at `phase`."""
     ventricle = ventricle_at(heart, phase)
     four_chamber = view_name == "4CH"
+    azimuth_rad = 0.0 if four_chamber else math.pi / 2
+    bulge = lambda side_rad: ventricle.bulge * heart.weak.around(azimuth_rad + side_rad) if heart.weak else 0.0
     return Section(
         view=view_name,
         contraction=ventricle.contraction,
@@ -142,8 +169,12 @@ def section_at(heart: Heart, view_name: str, phase: float) -> Section:
         bend_mm=heart.bend_4ch_mm if four_chamber else heart.bend_2ch_mm,
         rest_length_mm=heart.length_mm,
         roof_mm=heart.length_mm + heart.atrium_length_mm,
-        atrium_radius_mm=heart.atrium_radius_mm,
+        atrium_radius_mm=heart.atrium_radius_mm * (1 + 0.1 * ventricle.contraction),
+        atrium_slope=heart.atrium_slope_4ch if four_chamber else heart.atrium_slope_2ch,
         right_width_mm=heart.right_width_mm * (1 - 0.3 * ventricle.contraction),
+        weak=heart.weak,
+        left_bulge=bulge(math.pi),
+        right_bulge=bulge(0.0),
     )
 
 

@@ -18,11 +18,16 @@ from data_pipelines.simulator.section import View
 SPEED_OF_SOUND_MM_S, TRANSMIT_HZ = 1.54e6, 2.4e6
 WAVENUMBER_PER_MM = 2 * 2 * math.pi * TRANSMIT_HZ / SPEED_OF_SOUND_MM_S  # there and back
 AXIAL_FWHM_MM = 1.25
-LATERAL_FWHM_MM, FOCUS_MM = 2.5, 80.0  # across the beam, at the focus
+DEEP_PULSE = 1.1  # second blur at the bottom, of the first: tissue swallows the high frequencies, the pulse grows
+LATERAL_FWHM_MM, FOCUS_MM = 2.45, 75.0  # across the beam, at the focus
+WIDENING = 1.35  # power of the depth with which the beam widens behind the focus: tissue is no ideal medium
 FWHM_PER_SIGMA = 2.355
 GUARD = 1.06  # the polar grid is a little wider than the sector: transforms over the beams wrap around
 
 Polar = Float32[np.ndarray, "r b"]
+
+
+Plane = Float32[np.ndarray, "h w"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +64,12 @@ class PolarGrid:
         x_mm = self.range_mm[:, None] * np.sin(self.angle_rad)
         return x_mm.astype(np.float32), (self.range_mm[:, None] * np.cos(self.angle_rad)).astype(np.float32)
 
+    def places(self, x_mm: Plane, z_mm: Plane) -> tuple[Plane, Plane]:
+        """Where points in probe coordinates (mm) lie among the samples: (range, beam), counted from 0."""
+        range_place = np.hypot(x_mm, z_mm) / np.float32(self.range_step_mm) - np.float32(0.5)
+        beam = (np.arctan2(x_mm, z_mm) + np.float32(self.half_angle_rad)) / np.float32(self.angle_step_rad)
+        return range_place, beam - np.float32(0.5)
+
 
 def polar_grid(view: View, size: int) -> PolarGrid:
     """A grid fine enough for a picture of `size` pixels."""
@@ -68,15 +79,19 @@ def polar_grid(view: View, size: int) -> PolarGrid:
 
 @dataclasses.dataclass(frozen=True)
 class PointSpread:
-    """Blur along the beam (`axial_sigma`, samples) and, for each look, the transfer across the beams, (look, r, b)."""
+    """Blur along the beam, and across it by the transfer of each look, (look, r, b).
+
+    `axial_sigma` is in samples and holds for the upper half; the blur grows below.
+    """
 
     axial_sigma: float
     lateral: Float32[np.ndarray, "look r b"]
 
     def blur(self, field: Complex64[np.ndarray, "r b"]) -> Complex64[np.ndarray, "look r b"]:
-        taps = 2 * math.ceil(3 * self.axial_sigma) + 1
         parts = field.view(np.float32).reshape(*field.shape, 2)
-        parts = cv2.GaussianBlur(parts, (1, taps), 1e-6, sigmaY=self.axial_sigma, borderType=cv2.BORDER_CONSTANT)
+        parts, below = _along(parts, self.axial_sigma), len(parts) // 2
+        share = np.linspace(0, 1, len(parts) - below, dtype=np.float32)[:, None, None]
+        parts[below:] += share * (_along(parts[below:], DEEP_PULSE * self.axial_sigma) - parts[below:])
         spectrum = np.fft.fft(np.ascontiguousarray(parts).view(np.complex64)[..., 0], axis=1)
         return np.fft.ifft(spectrum * self.lateral, axis=-1)
 
@@ -86,17 +101,26 @@ class PointSpread:
         return np.mean(np.square(np.real(looks)) + np.square(np.imag(looks)), axis=0)
 
 
-def point_spread(grid: PolarGrid, looks: int = 2) -> PointSpread:
-    """Gaussian blur, wider across the beam with depth, over a faint skirt (side lobes); looks see shifted spectra."""
-    width_mm = LATERAL_FWHM_MM * np.sqrt(0.35 + 0.65 * (grid.range_mm / FOCUS_MM) ** 2)
+def _along(parts: Float32[np.ndarray, "r b 2"], sigma: float) -> Float32[np.ndarray, "r b 2"]:
+    """Gaussian blur along the beams."""
+    taps = 2 * math.ceil(3 * sigma) + 1
+    return cv2.GaussianBlur(parts, (1, taps), 1e-6, sigmaY=sigma, borderType=cv2.BORDER_CONSTANT)
+
+
+def point_spread(grid: PolarGrid, looks: int = 2, axial: float = 1.0, lateral: float = 1.0) -> PointSpread:
+    """Gaussian blur, wider across the beam with depth, over a faint skirt (side lobes); looks see shifted spectra.
+
+    `axial` and `lateral` stretch it: a longer pulse, a smaller aperture.
+    """
+    width_mm = lateral * LATERAL_FWHM_MM * np.sqrt(0.35 + 0.65 * (grid.range_mm / FOCUS_MM) ** (2 * WIDENING))
     sigma_rad = width_mm / FWHM_PER_SIGMA / grid.range_mm
     bandwidth = (1 / (2 * math.pi * sigma_rad))[:, None]
     frequency = np.fft.fftfreq(grid.beams, grid.angle_step_rad)
     shifts, share = ((0.0,), 1.0) if looks == 1 else ((-0.9, 0.9), 0.75)
     skirt = 0.05 * np.exp(-0.5 * (5 * frequency / bandwidth) ** 2)
-    lateral = [np.exp(-0.5 * ((frequency - shift * bandwidth) / (share * bandwidth)) ** 2) + skirt for shift in shifts]
-    axial_sigma = AXIAL_FWHM_MM / FWHM_PER_SIGMA / grid.range_step_mm
-    return PointSpread(axial_sigma, np.stack(lateral).astype(np.float32))
+    transfer = [np.exp(-0.5 * ((frequency - shift * bandwidth) / (share * bandwidth)) ** 2) + skirt for shift in shifts]
+    axial_sigma = axial * AXIAL_FWHM_MM / FWHM_PER_SIGMA / grid.range_step_mm
+    return PointSpread(axial_sigma, np.stack(transfer).astype(np.float32))
 
 
 def sum_echoes(
@@ -120,8 +144,8 @@ def sum_echoes(
 
 
 def sample_scatterers(rng: np.random.Generator, grid: PolarGrid) -> tuple[np.ndarray, np.ndarray]:
-    """Scatterers spread evenly over the sector, about 20 in a resolution cell: (x, z), mm."""
-    per_mm2 = 6.0 if grid.ranges > 400 else 4.5
+    """Scatterers spread evenly over the sector, about 15 in a resolution cell: (x, z), mm."""
+    per_mm2 = 4.5
     count = int(per_mm2 * grid.half_angle_rad * grid.depth_mm**2)
     distance_mm = grid.depth_mm * np.sqrt(rng.random(count))
     angle_rad = (2 * rng.random(count) - 1) * grid.half_angle_rad

@@ -73,8 +73,18 @@ class Tissue:
     trabeculae_mm: Float32[np.ndarray, " bins"]
     blobs: tuple[Blob, ...]
     leaflet_tips: tuple[float, float]  # tenting height (mm) and meeting point across the annulus (share of its half)
+    leaflets: tuple[tuple[float, float], ...]  # thickness (mm) and strength of the left and the right one
     right_warp_mm: Plane  # unevenness of the right heart's outline
+    right_line: float  # strength of the right ventricle's free wall
+    right_margin_mm: float  # over what distance the right heart's blood turns into wall
     right_apex: float  # where the right ventricle begins, as a share of the long axis
+    border_mm: Float32[np.ndarray, " bins"]  # over what distance blood turns into wall
+    margin_mm: float  # over what distance the wall merges into the tissue around it
+    atrial_margin_mm: float  # the same for the left atrium
+    atrial_gain: float  # amplitude of its blood relative to that of the ventricle
+    atrial_line: float  # strength of the bright line around the left atrium
+    pericardium: float  # strength of the bright line behind the free wall
+    fibrous: tuple[float, float]  # strength of the bright tissue at the left and the right end of the annulus
 
 
 def sample_tissue(
@@ -85,16 +95,15 @@ def sample_tissue(
     z_mm: Plane,
     surroundings_db: Plane,
     blood_db: Plane,
-    wall_roughness_db: float,
+    wall_gain_db: Float32[np.ndarray, " bins"],
 ) -> Tissue:
-    """Draws the texture of one view; arrays are polar (ranges, beams), `section` is the end-diastolic one."""
-    u_mm, v_mm = view.to_heart(x_mm, z_mm)
+    """Draws the texture of one view; arrays are polar (ranges, beams), `section` is the end-diastolic one.
+
+    `wall_gain_db` is how much brighter the wall is at each angle around the centre of the cavity (`wall_gain`).
+    """
+    u_mm, v_mm = map(np.asarray, view.to_heart(x_mm, z_mm))
     range_mm = np.hypot(x_mm, z_mm)
     cosine, sine = math.cos(view.tilt_rad), math.sin(view.tilt_rad)
-    angle = np.linspace(-math.pi, math.pi, ANGLE_BINS, dtype=np.float32)
-    wall_gain_db = wall_roughness_db * smooth_noise(rng, ANGLE_BINS, 14)
-    if view.name == "4CH":
-        wall_gain_db += 3.2 * np.tanh(-1.5 * angle)  # the septum is the clearer wall
     blobs = tuple(
         Blob(
             along=float(rng.uniform(0.45, 0.85)),
@@ -113,23 +122,55 @@ def sample_tissue(
         surroundings=amplitude(surroundings_db).astype(np.float32),
         blood=amplitude(blood_db).astype(np.float32),
         wall_gain_db=wall_gain_db.astype(np.float32),
-        trabeculae_mm=1.1 * smooth_noise(rng, ANGLE_BINS, 4),
+        trabeculae_mm=1.3 * smooth_noise(rng, ANGLE_BINS, 4),
         blobs=blobs,
         leaflet_tips=(float(rng.uniform(2, 11)), float(rng.uniform(-0.1, 0.35))),
+        leaflets=tuple((float(rng.uniform(0.7, 1.6)), float(np.exp(rng.normal(-0.1, 0.6)))) for _ in range(2)),
         right_warp_mm=cv2.resize(
             1.8 * rng.standard_normal((14, 12)).astype(np.float32), u_mm.shape[::-1], interpolation=cv2.INTER_CUBIC
         ),
+        right_line=float(rng.uniform(0.1, 0.9)),
+        right_margin_mm=float(rng.uniform(1.5, 6)),
         right_apex=float(rng.uniform(0.12, 0.32)),
+        border_mm=_border_mm(rng),
+        margin_mm=float(rng.uniform(1.0, 4.5)),
+        atrial_margin_mm=float(rng.uniform(1.2, 6)),
+        atrial_gain=10 ** (min(float(rng.normal(3.8, 3)), 8.0) / 20),
+        atrial_line=float(rng.uniform(0, 0.7)),
+        pericardium=float(np.exp(rng.normal(0.6, 0.6))),
+        fibrous=(float(np.exp(rng.normal(0.6, 0.5))), float(np.exp(rng.normal(0.1, 0.7)))),
     )
+
+
+def wall_gain(
+    rng: np.random.Generator, roughness_db: float, apex_loss_db: float, right_loss_db: float
+) -> Float32[np.ndarray, " bins"]:
+    """Brightness (dB) of the wall by angle around the cavity, from base over apex to base.
+
+    Uneven everywhere; weak at the apex, which lies in the near field under the ribs; weak on the right of the picture,
+    where the wall runs along the beam behind the lung, while the septum (inferior wall in 2CH) is seen best.
+    """
+    angle = np.linspace(-math.pi, math.pi, ANGLE_BINS, dtype=np.float32)
+    uneven_db = roughness_db * (0.9 * smooth_noise(rng, ANGLE_BINS, 22) + 0.45 * smooth_noise(rng, ANGLE_BINS, 6))
+    apex_db = apex_loss_db * float(np.clip(rng.normal(1, 0.45), 0, 2.2)) * ridge(angle / rng.uniform(0.6, 1.2))
+    right_db = right_loss_db * float(np.clip(rng.normal(1, 0.5), -0.3, 2.2)) * (0.2 + 0.5 * np.tanh(1.5 * angle))
+    return (uneven_db - apex_db - right_db).astype(np.float32)
+
+
+def _border_mm(rng: np.random.Generator) -> Float32[np.ndarray, " bins"]:
+    """Half width of the change from blood to wall: narrow at the left wall, wide where trabeculae fill the border."""
+    angle = np.linspace(-math.pi, math.pi, ANGLE_BINS, dtype=np.float32)
+    apex, right = rng.uniform(2, 8) * ridge(angle / 0.9), rng.uniform(2, 8) * (0.5 + 0.5 * np.tanh(1.5 * angle))
+    return (rng.uniform(1.2, 3.2) + np.maximum(apex, right)).astype(np.float32)
 
 
 def reflectivity(tissue: Tissue, section: Section) -> Plane:
     """Echo amplitude of every point of the polar grid at the instant of `section`, (ranges, beams)."""
     u, v = tissue.u_mm, tissue.v_mm
     radius, widest, length, wall = section.radius_mm, section.widest_mm, section.length_mm, section.wall_mm
-    across, along = v / radius, (u - widest) / widest
-    inner = elliptic_radius(across, along)
-    outer_mm = (section.epicardial_radius(u, v) - 1) * (radius + wall)  # distance outside the epicardium
+    across, along = v / (radius * section.stretch_at(u, v)), (u - widest) / widest
+    inner = np.asarray(elliptic_radius(across, along))
+    outer_mm = (np.asarray(section.epicardial_radius(u, v)) - 1) * (radius + wall)  # distance outside the epicardium
     inner_mm = (inner - 1) * radius  # distance outside the endocardium
 
     bins = ((np.arctan2(across, -along) + math.pi) * ((ANGLE_BINS - 1) / (2 * math.pi))).astype(np.int32)
@@ -140,25 +181,26 @@ def reflectivity(tissue: Tissue, section: Section) -> Plane:
 
     ragged_mm = tissue.trabeculae_mm[bins] * np.clip((0.9 * length - u) / 20, 0, 1)
     above_plane = smooth_step((length + 1 - u) / 1.2)
-    cavity = smooth_step((-inner_mm - ragged_mm) / 1.3) * above_plane
-    muscle = smooth_step(-outer_mm / 1.2) * smooth_step((length + 2 - u) / 1.5) * (1 - cavity)
-    atrial_mm = (section.atrial_radius(u, v) - 1) * section.atrium_radius_mm
-    atrium = smooth_step(-atrial_mm / 1.5) * smooth_step((u - length) / 1.2)
+    cavity = smooth_step((-inner_mm - ragged_mm) / tissue.border_mm[bins]) * above_plane
+    muscle = smooth_step(-outer_mm / tissue.margin_mm) * smooth_step((length + 2 - u) / 1.5) * (1 - cavity)
+    atrial_mm = (np.asarray(section.atrial_radius(u, v)) - 1) * section.atrium_radius_mm
+    atrium = smooth_step(-atrial_mm / tissue.atrial_margin_mm) * smooth_step((u - length) / 1.2)
 
-    depth_in_wall = np.clip(inner_mm / wall, 0, 1)
-    muscle_db = gain_db - 5 + 5 * facing + 8 * depth_in_wall * (1 - depth_in_wall)
+    depth_in_wall = np.clip(inner_mm / np.maximum(inner_mm - outer_mm, 1), 0, 1)
+    muscle_db = gain_db - 5 + 3 * facing + 10 * depth_in_wall * (1.4 - 0.6 * depth_in_wall)
+    bright = amplitude(gain_db)
     surroundings = tissue.surroundings + _fibrous_tissue(tissue, section)
     if section.view == "4CH":
         surroundings = _right_heart(tissue, section, surroundings, atrium)
     echo = surroundings * (1 - np.clip(cavity + muscle + atrium, 0, 1))
-    echo += (cavity + atrium) * tissue.blood + muscle * amplitude(muscle_db)
+    echo += (cavity + tissue.atrial_gain * atrium) * tissue.blood + muscle * amplitude(muscle_db)
 
-    pericardium = ridge((outer_mm - 1.2) / 1.2) * (u < length + 3) * amplitude(0.8 * gain_db)
+    pericardium = ridge((outer_mm - 1.2) / 1.2) * (u < length + 3) * bright
     if section.view == "4CH":
         pericardium *= v > -0.35 * radius  # the septum has none
-    echo += 1.9 * pericardium * (0.25 + facing)
-    echo += 0.9 * ridge((inner_mm - 0.6) / 0.8) * (u < length) * facing * facing
-    echo += 0.5 * ridge((atrial_mm - 1) / 1.2) * (u > length - 2)
+    echo += tissue.pericardium * pericardium * (0.25 + facing)
+    echo += 0.45 * ridge((inner_mm - 0.6) / 0.8) * (u < length) * facing * facing * bright
+    echo += tissue.atrial_line * ridge((atrial_mm - 1) / 1.2) * (u > length - 2)
     return echo + _cavity_structures(tissue, section, cavity) + _mitral_leaflets(tissue, section)
 
 
@@ -167,7 +209,7 @@ def _fibrous_tissue(tissue: Tissue, section: Section) -> Plane:
     u, v, edge_mm = tissue.u_mm, tissue.v_mm, section.annulus_mm + section.wall_mm
     septal = ridge((u - section.length_mm - 5) / 8) * ridge((v + edge_mm - 3) / 6)
     lateral = ridge((u - section.length_mm - 1) / 9) * ridge((v - edge_mm - 5) / 8)
-    return 2.2 * septal + 2.6 * lateral
+    return tissue.fibrous[0] * septal + tissue.fibrous[1] * lateral
 
 
 def _right_heart(tissue: Tissue, section: Section, surroundings: Plane, left_atrium: Plane) -> Plane:
@@ -181,18 +223,20 @@ def _right_heart(tissue: Tissue, section: Section, surroundings: Plane, left_atr
     width_mm = section.right_width_mm * np.sqrt(1 - (1 - descent) ** 2) * (1 - 0.3 * descent**3)
     above_plane = smooth_step((length - u) / 1.5)
     below_apex = smooth_step((u - start_mm) / 2)
-    ventricle = smooth_step((from_septum_mm - 1) / 1.5) * smooth_step((width_mm - from_septum_mm) / 1.8)
+    ventricle = smooth_step((from_septum_mm - 1) / 1.5)
+    ventricle *= smooth_step((width_mm - from_septum_mm) / tissue.right_margin_mm)
     ventricle *= above_plane * below_apex
 
     half_mm = 0.5 * (section.roof_mm - length)
-    atrial = elliptic_radius((v + section.atrium_radius_mm + 21) / 18, (u - length - half_mm) / half_mm)
-    atrium = smooth_step((1 - atrial) * 12) * (1 - left_atrium)
+    middle_mm = section.atrium_slope * np.maximum(u - length, 0) - section.atrium_radius_mm - 21
+    atrial = np.asarray(elliptic_radius((v - middle_mm) / 18, (u - length - half_mm) / half_mm))
+    atrium = smooth_step((1 - atrial) * 18 / tissue.right_margin_mm) * (1 - left_atrium)
 
     chambers = np.clip(ventricle + atrium, 0, 1)
     free_wall = ridge((from_septum_mm - width_mm - 2.2) / 2.2) * above_plane * below_apex
     hinge_mm = section.annulus_mm + section.wall_mm
     tricuspid = ridge((u - length + 1.5) / 1.2) * (v < -hinge_mm) * (v > -hinge_mm - 0.7 * section.right_width_mm)
-    return surroundings * (1 - chambers) + chambers * tissue.blood + 0.8 * free_wall + 0.45 * tricuspid
+    return surroundings * (1 - chambers) + chambers * tissue.blood + tissue.right_line * free_wall + 0.45 * tricuspid
 
 
 def _cavity_structures(tissue: Tissue, section: Section, cavity: Plane) -> Plane:
@@ -210,11 +254,11 @@ def _mitral_leaflets(tissue: Tissue, section: Section) -> Plane:
     tent_mm, meeting = tissue.leaflet_tips
     hinge_u, tip_u, tip_v = section.length_mm + 1, section.length_mm + 1 - tent_mm, meeting * section.annulus_mm
     echo = np.zeros_like(tissue.u_mm)
-    for side in (-1, 1):
+    for side, (thick_mm, strength) in zip((-1, 1), tissue.leaflets, strict=True):
         hinge_v = side * section.annulus_mm
         run_u, run_v = tip_u - hinge_u, tip_v - hinge_v
         part = ((tissue.u_mm - hinge_u) * run_u + (tissue.v_mm - hinge_v) * run_v) / (run_u**2 + run_v**2)
         part = np.clip(part, 0, 1)
         off_u, off_v = tissue.u_mm - hinge_u - part * run_u, tissue.v_mm - hinge_v - part * run_v
-        echo += 1.1 * np.exp(-(off_u * off_u + off_v * off_v) / 1.0)
+        echo += strength * np.exp((off_u * off_u + off_v * off_v) * (-1 / thick_mm**2))
     return echo

@@ -247,7 +247,7 @@ def test_trees_that_are_none(tree):
     with pytest.raises(ValueError, match="'holdout'"):
         echonet.index(tree, "holdout")
     edit(tree / "FileList.csv", lambda rows: rows[:2])
-    with pytest.raises(ValueError, match=r"'test' \(TEST\).*'TRAIN': 1"):
+    with pytest.raises(ValueError, match=r"'test' .*'train': 1"):
         echonet.index(tree, "test")
     edit(tree / "FileList.csv", lambda rows: [row[:8] for row in rows])
     with pytest.raises(ValueError, match="split"):

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from data_pipelines import prepare, shards, store
 from data_pipelines.formats import camus, echonet_dynamic
 from data_pipelines.records import QUALITIES, VIEWS, Clip, UnreadableRecord
-from data_pipelines.simulator.cohort import simulate_clip, write_cohort
+from data_pipelines.simulator.clip import simulate_clip
+from data_pipelines.simulator.cohort import write_cohort
 
 SIMULATION = {"patients": 4, "seed": 3, "frames": 3, "size": 40}
 
