@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -36,6 +37,7 @@ FINDINGS = {
     "LV touches the border of the picture": (SUSPICIOUS, "the ventricle is cut off: areas and EF are too small"),
     "blank or very dark frame": (SUSPICIOUS, f"99 of 100 pixels are darker than {BLANK} of 255"),
     "saturated frame": (SUSPICIOUS, "a quarter of the pixels is at 250 of 255 or more"),
+    "ultrasound sector uncertain": (SUSPICIOUS, "the whole picture is kept, or one of two: look at it with --sheet"),
     "half sequence runs from ES to ED": (NOTE, "handled: read in reverse, ED first"),
     "ES is traced before ED": (NOTE, "handled: the video is read in reverse, ED first"),
     "more than two traced frames": (NOTE, "the largest and the smallest area are taken as ED and ES"),
@@ -91,7 +93,7 @@ def examine(clip: Clip, titles: Iterable[str] = ()) -> Facts:
     """Looks at one clip; `titles` are the findings that its files have given before."""
     titles = set(titles)
     hashes = [hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in clip.frames]
-    if len(clip) > 2 and any(a == b for a, b in zip(hashes[:-1], hashes[1:], strict=True)):
+    if len(clip) > 2 and any(a == b for a, b in itertools.pairwise(hashes)):
         titles.add("frames repeated within a clip")
     if any(np.percentile(frame, 99) < BLANK for frame in clip.frames):
         titles.add("blank or very dark frame")

@@ -14,7 +14,10 @@ from data_pipelines.formats.splits import PatientTwice, SplitError
 from data_pipelines.formats.tracings import crosses_itself, polygon_mask
 from data_pipelines.records import Clip, Skipped
 
-CINE_SUFFIXES = (".dcm", ".dicom", ".mp4", ".avi", ".mov", ".mkv", ".webm", ".nii", ".nii.gz", ".png")
+EXPECTED = (
+    "patient0001, ... or database_nifti (CAMUS), FileList.csv and Videos (EchoNet-Dynamic), preparation.json (a "
+    "prepared store)"
+)
 
 
 class NotRecognised(ValueError):
@@ -198,18 +201,19 @@ def _cines(path: Path) -> Tree:
     from data_pipelines.formats import cine
 
     def reader_of(file: Path) -> Callable[[], tuple[Clip, set[str]]]:
-        return lambda: (cine.read(file), set())
+        def read() -> tuple[Clip, set[str]]:
+            loaded = cine.load(file)
+            return loaded.clip, {"ultrasound sector uncertain"} if loaded.sector.warning else set()
+
+        return read
 
     if path.is_file():
         return Tree("a cine", [Item(path.name, reader_of(path))], [])
     try:
         paths, skipped = cine.index(path)
     except ValueError as error:
-        raise NotRecognised(f"{path} is no data set of a known layout, and no folder of cines: {error}") from error
+        raise NotRecognised(f"{error}; or a data set: {EXPECTED}") from error
     if not paths:
         found = sorted(p.name for p in path.iterdir())
-        raise NotRecognised(
-            f"{path} holds {len(found)} entries, e.g. {found[:5]}; expected patient0001, ... or database_nifti (CAMUS), "
-            "FileList.csv and Videos (EchoNet-Dynamic), preparation.json (a prepared store), or cines"
-        )
+        raise NotRecognised(f"{path} holds {len(found)} entries, e.g. {found[:5]}; expected {EXPECTED}, or cines")
     return Tree("a folder of cines", [Item(str(p.relative_to(path)), reader_of(p)) for p in paths], skipped)
