@@ -22,6 +22,7 @@ MISSING, UNREADABLE, SUSPICIOUS, NOTE = "missing", "unreadable", "suspicious", "
 BLANK = 20  # grey levels: a frame whose brightest hundredth is darker shows nothing
 SATURATED = 0.25  # of the pixels at 250 and more
 BLACK = 8  # grey levels: the screen around the sector, with a codec's noise
+EF_LIMITS = (5.0, 90.0)  # per cent
 EF_APART = 25.0  # per cent; one plane by area and length against the stated EF: about 10 is usual
 LEAN = 0.01  # of the sector's box: how far its centroid must lie off the middle to tell where the apex is
 
@@ -35,6 +36,7 @@ FINDINGS = {
     "LV mask in several pieces": (SUSPICIOUS, "look at the contact sheet (--sheet)"),
     "LV mask with holes": (SUSPICIOUS, "look at the contact sheet (--sheet)"),
     "LV touches the border of the picture": (SUSPICIOUS, "the ventricle is cut off: areas and EF are too small"),
+    "EF of the masks not plausible": (SUSPICIOUS, "below 5 or above 90 %: ED and ES alike, or of two acquisitions"),
     "blank or very dark frame": (SUSPICIOUS, f"99 of 100 pixels are darker than {BLANK} of 255"),
     "saturated frame": (SUSPICIOUS, "a quarter of the pixels is at 250 of 255 or more"),
     "ultrasound sector uncertain": (SUSPICIOUS, "the whole picture is kept, or one of two: look at it with --sheet"),
@@ -117,6 +119,8 @@ def examine(clip: Clip, titles: Iterable[str] = ()) -> Facts:
         if ed.any() and es.any():
             lv_tall = _height_over_width(ed, clip.spacing_mm)
             ef_of_masks = one_plane_ef(ed, es, clip.spacing_mm)
+        if ef_of_masks is not None and es.sum() <= ed.sum() and not EF_LIMITS[0] <= ef_of_masks <= EF_LIMITS[1]:
+            titles.add("EF of the masks not plausible")
         if ef_of_masks is not None and clip.ef_percent is not None and abs(clip.ef_percent - ef_of_masks) >= EF_APART:
             titles.add("EF far from the mask areas")
     return Facts(

@@ -7,6 +7,7 @@ Echocardiography", IEEE TMI 38(9), 2019, and the release notes of the data set. 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
 
 def has_cfg(entry: Entry) -> bool:
     """Whether Info_{view}.cfg is there."""
-    return (entry.path / f"Info_{entry.view}.cfg").is_file()
+    return os.path.isfile(entry.path / f"Info_{entry.view}.cfg")  # Path.is_file raises in a folder of no permission
 
 
 def es_first(entry: Entry) -> bool | None:
@@ -161,7 +162,7 @@ def es_first(entry: Entry) -> bool | None:
     """
     info, name = _read_info(entry), f"{entry.record_id}_{SEQUENCES['nifti']}.nii.gz"
     if "ed" in info and entry.layout == "nifti":
-        return info["es"] < info["ed"] if (entry.path / name).is_file() else None
+        return info["es"] < info["ed"] if os.path.isfile(entry.path / name) else None
     if (found := _load(entry, SEQUENCES[entry.layout])) is None:
         return None
     ed, es = _ends(entry, found[0], info)
@@ -218,7 +219,7 @@ def _ends(entry: Entry, frames: Shaped[np.ndarray, "t h w"], info: dict) -> tupl
 def _load(entry: Entry, kind: str) -> tuple[Shaped[np.ndarray, "t h w"], tuple[float, float] | None] | None:
     """One image as (t, row, column) with (row_mm, column_mm), or None if it is not there."""
     path = entry.path / f"{entry.record_id}_{kind}{'.nii.gz' if entry.layout == 'nifti' else '.mhd'}"
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         return load_image(path, entry.record_id)

@@ -98,10 +98,12 @@ def load_image(path: Path, record_id: str) -> tuple[Shaped[np.ndarray, "t h w"],
 
 
 def _load_nifti(path: Path) -> tuple[Shaped[np.ndarray, "t h w"], tuple[float, float] | None]:
-    image = nib.Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))  # decompress: checks length and checksum
+    content = gzip.decompress(path.read_bytes())  # checks length and checksum
+    image = nib.Nifti1Image.from_bytes(content)
     x, y, *rest = image.shape  # (x, y), (x, y, t) or (x, y, 1, t)
     pixels = np.asarray(image.dataobj).reshape(x, y, int(np.prod(rest)))
-    column_mm, row_mm = (float(str(zoom)) for zoom in image.header.get_zooms()[:2])  # 0.308, not 0.30799999833
+    header = nib.Nifti1Header(content[: nib.Nifti1Header.sizeof_hdr], check=False)  # the image's own turns a 0 into 1
+    column_mm, row_mm = (float(str(zoom)) for zoom in header["pixdim"][1:3])  # 0.308, not 0.30799999833
     in_mm = image.header.get_xyzt_units()[0] == "mm"
     return rearrange(pixels, "x y t -> t y x"), (row_mm, column_mm) if in_mm else None
 

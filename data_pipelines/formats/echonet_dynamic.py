@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import errno
 import io
 import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from data_pipelines.formats import splits as split_files
 from data_pipelines.formats.camus_images import make_folder, write_atomically
+from data_pipelines.formats.echonet_video import read_video, write_video
 from data_pipelines.formats.tracings import ROWS_PER_FRAME, chords, polygon_mask
 from data_pipelines.records import ENDOCARDIUM, Clip, Skipped, UnreadableRecord
 
@@ -30,7 +29,6 @@ __all__ = ["Entry", "chords", "index", "patient_splits", "polygon_mask", "read",
 SPLITS = {"train": "TRAIN", "validation": "VAL", "test": "TEST"}
 LIST_COLUMNS = ("FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split")
 TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
-UNKNOWN_SIZE = 2**32  # in an AVI header: a stream of no stated length
 SLACK = 0.05  # a tracing may leave the frame by this fraction of its side; the rasterisation cuts it off there
 
 
@@ -192,7 +190,7 @@ def read(entry: Entry) -> Clip:
     for frame, rows in entry.tracings.items():
         if len(rows) != ROWS_PER_FRAME:
             raise _fault(entry, "row count", f"frame {frame} has {len(rows)} rows in VolumeTracings.csv, expected 21")
-    frames = _read_video(entry)
+    frames = read_video(entry.path, entry.record_id)
     height, width = frames.shape[1:]
     if (last := max(entry.tracings)) >= len(frames):
         raise _fault(entry, "video shorter than the traced frame", f"frame {last} of {len(frames)}, counted from 0")
@@ -219,30 +217,6 @@ def read(entry: Entry) -> Clip:
 
 def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:
     return UnreadableRecord(entry.record_id, reason, detail)
-
-
-def _read_video(entry: Entry) -> UInt8[np.ndarray, "t h w"]:
-    try:
-        with entry.path.open("rb") as file:
-            head, size = file.read(8), os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise _fault(entry, "not readable", f"{entry.path}: {error.strerror}") from error
-    capture = cv2.VideoCapture(str(entry.path), cv2.CAP_FFMPEG)
-    try:
-        if not capture.isOpened():
-            raise _fault(entry, "truncated file", f"{entry.path} ({size} bytes) does not open")
-        if head[:4] == b"RIFF" and size < (whole := 8 + int.from_bytes(head[4:], "little")) < UNKNOWN_SIZE:
-            raise _fault(entry, "truncated file", f"{entry.path} has {size} bytes, its header says {whole}")
-        stated, frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), []
-        while (step := capture.read())[0]:
-            frames.append(cv2.cvtColor(step[1], cv2.COLOR_BGR2GRAY))
-    finally:
-        capture.release()
-    if stated > len(frames):
-        raise _fault(entry, "truncated file", f"{entry.path}: {len(frames)} of {stated} frames could be decoded")
-    if not frames:
-        raise _fault(entry, "zero frames", f"{entry.path} opens but holds no frame")
-    return np.stack(frames)
 
 
 def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> None:
@@ -273,7 +247,7 @@ def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> 
                 raise ValueError(f"{clip.record_id}: ED {clip.ed_index}, ES {clip.es_index} must be two, labelled")
             rows = chords(clip.masks[frame] == ENDOCARDIUM)
             tracings += [(f"{name}.avi", *row, frame) for row in rows.round(4).tolist()]
-        _write_video(clip, videos / f"{name}.avi")
+        write_video(clip.frames, clip.fps, videos / f"{name}.avi")
         edv_ml, esv_ml = clip.volumes_ml or ("", "")
         ef_percent, fps = ("" if value is None else value for value in (clip.ef_percent, clip.fps))
         file_list.append((name, ef_percent, esv_ml, edv_ml, *clip.frames.shape[1:], fps, len(clip), split))
@@ -282,19 +256,3 @@ def write_tree(clips: Iterable[Clip], root: Path, splits: Mapping[str, str]) -> 
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_atomically(Path(root) / file_name, text.getvalue().encode())
-
-
-def _write_video(clip: Clip, path: Path) -> None:
-    """MJPG by OpenCV's own encoder, which keeps odd sizes; 50 frames per second where `fps` is not known."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.avi")
-    height, width = clip.frames.shape[1:]
-    codec = (cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"))
-    writer = cv2.VideoWriter(str(temporary), *codec, clip.fps or 50.0, (width, height))
-    if not writer.isOpened():
-        refused = path.parent.exists() and not os.access(path.parent, os.W_OK)
-        advice = f"a video of {width} x {height} cannot be written: is the folder writable, and is there room?"
-        raise OSError(errno.EACCES if refused else errno.EIO, advice, str(path))
-    for frame in clip.frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
-    writer.release()
-    os.replace(temporary, path)

@@ -82,7 +82,7 @@ def check_once(groups: Mapping[str, Sequence[str]], where: Path) -> None:
     """Raises PatientTwice unless every patient is named once."""
     counts = Counter(patient for ids in groups.values() for patient in ids)
     if twice := sorted(patient for patient, count in counts.items() if count > 1):
-        of = [split for split, ids in groups.items() if twice[0] in ids]
+        of = [split for split in SPLITS if twice[0] in groups.get(split, ())]
         raise PatientTwice(f"{where} names {len(twice)} patients more than once, e.g. {twice[:5]} ({twice[0]} in "
                          f"{of}): a patient belongs to one split")  # fmt: skip
 

@@ -11,6 +11,7 @@ import math
 
 import cv2
 import numpy as np
+import scipy.fft
 from jaxtyping import Complex64, Float, Float32
 
 from data_pipelines.simulator.section import View
@@ -67,8 +68,13 @@ class PolarGrid:
     def places(self, x_mm: Plane, z_mm: Plane) -> tuple[Plane, Plane]:
         """Where points in probe coordinates (mm) lie among the samples: (range, beam), counted from 0."""
         range_place = np.hypot(x_mm, z_mm) / np.float32(self.range_step_mm) - np.float32(0.5)
-        beam = (np.arctan2(x_mm, z_mm) + np.float32(self.half_angle_rad)) / np.float32(self.angle_step_rad)
+        beam = (beam_angle_rad(x_mm, z_mm) + np.float32(self.half_angle_rad)) / np.float32(self.angle_step_rad)
         return range_place, beam - np.float32(0.5)
+
+
+def beam_angle_rad(x_mm: Float32[np.ndarray, "*s"], z_mm: Float32[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
+    """Angle of points in front of the probe; a third of the time of np.arctan2, which also knows what is behind."""
+    return np.arctan(x_mm / np.maximum(z_mm, np.float32(1e-3)))
 
 
 def polar_grid(view: View, size: int) -> PolarGrid:
@@ -92,8 +98,8 @@ class PointSpread:
         parts, below = _along(parts, self.axial_sigma), len(parts) // 2
         share = np.linspace(0, 1, len(parts) - below, dtype=np.float32)[:, None, None]
         parts[below:] += share * (_along(parts[below:], DEEP_PULSE * self.axial_sigma) - parts[below:])
-        spectrum = np.fft.fft(np.ascontiguousarray(parts).view(np.complex64)[..., 0], axis=1)
-        return np.fft.ifft(spectrum * self.lateral, axis=-1)
+        spectrum = scipy.fft.fft(np.ascontiguousarray(parts).view(np.complex64)[..., 0], axis=1)
+        return np.asarray(scipy.fft.ifft(spectrum * self.lateral, axis=-1))
 
     def intensity(self, field: Complex64[np.ndarray, "r b"]) -> Polar:
         """Echo intensity, the mean over the looks."""
@@ -130,7 +136,7 @@ def sum_echoes(
     x_mm, z_mm = x_mm.astype(np.float32), z_mm.astype(np.float32)
     distance_mm = np.sqrt(x_mm * x_mm + z_mm * z_mm)
     row = (distance_mm * (1 / grid.range_step_mm)).astype(np.int32)
-    column = ((np.arctan2(x_mm, z_mm) + grid.half_angle_rad) * (1 / grid.angle_step_rad)).astype(np.int32)
+    column = ((beam_angle_rad(x_mm, z_mm) + grid.half_angle_rad) * (1 / grid.angle_step_rad)).astype(np.int32)
     cell = row * grid.beams + column
     seen = (row < grid.ranges) & (column >= 0) & (column < grid.beams)
     strength = np.where(seen, strength, 0)

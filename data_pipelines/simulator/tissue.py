@@ -24,7 +24,7 @@ Plane = Float32[np.ndarray, "r b"]
 def smooth_step(distance: Points) -> Points:
     """0 below -1, 1 above 1, smooth between."""
     clipped = np.clip(distance, -1, 1)
-    return 0.5 + 0.5 * clipped * (1.5 - 0.5 * clipped * clipped)
+    return 0.5 + clipped * (0.75 - 0.25 * clipped * clipped)
 
 
 def ridge(distance: Points) -> Points:

@@ -84,7 +84,7 @@ def sample_settings(rng: np.random.Generator) -> Settings:
     """Draws the settings of one view: they differ more between examinations than the quality does."""
     return Settings(
         stretch=float(np.clip(rng.normal(1.12, 0.18), 0.85, 1.65)),
-        offset_db=float(rng.normal(-0.7, 2.8)),
+        offset_db=float(rng.normal(-1.1, 2.8)),
         sharpening=float(rng.choice([0.0, rng.uniform(-1, 0), rng.uniform(0, 0.8)], p=[0.42, 0.35, 0.23])),
         compounding=float(rng.uniform(0.0, 0.18)),
         axial=float(np.clip(np.exp(rng.normal(0.3, 0.14)), 0.85, 1.8)),

@@ -1,4 +1,4 @@
-"""CAMUS: what is written is read back exactly, and every fault on disk has its reason."""
+"""CAMUS: what is written is read back exactly, and the index names what is there and what is missing."""
 
 import dataclasses
 import gzip
@@ -10,65 +10,14 @@ import numpy as np
 import pytest
 
 from data_pipelines.formats import camus
-from data_pipelines.records import ATRIUM, ENDOCARDIUM, MYOCARDIUM, Clip, UnreadableRecord
-
-
-def ellipse(shape, centre, radii):
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return ((rows - centre[0]) / radii[0]) ** 2 + ((columns - centre[1]) / radii[1]) ** 2 <= 1
-
-
-def make_clip(n=6, view="4CH", patient_id="patient0001", **changes):
-    """An LV that shrinks with time, in a wall, above an atrium; 72 x 60."""
-    shape, masks = (72, 60), np.zeros((n, 72, 60), np.uint8)
-    for t in range(n):
-        masks[t][ellipse(shape, (26, 30), (20, 15))] = MYOCARDIUM
-        masks[t][ellipse(shape, (26, 30), (16 - t, 11 - t))] = ENDOCARDIUM
-        masks[t][ellipse(shape, (56, 31), (9, 8))] = ATRIUM
-    noise = np.random.default_rng(0).integers(0, 60, masks.shape)
-    frames = (noise + np.array([60, 20, 150, 30])[masks]).astype(np.uint8)
-    clip = Clip(frames, masks, np.ones(n, bool), 0, n - 1, (0.308, 0.154), 51.3, patient_id, view,
-                "Good", 55.25, (101.5, 45.4))  # fmt: skip
-    return dataclasses.replace(clip, **changes)
+from data_pipelines.records import ENDOCARDIUM
+from tests.data_pipelines.trees import assert_same, make_clip, path_of, remove
 
 
 def write_and_read(clip, root, **options):
     camus.write_clip(clip, root)
     (entry,), _ = camus.index(root, "all", views=(clip.view,))
     return camus.read(entry, **options)
-
-
-def assert_same(left, right):
-    for field in dataclasses.fields(Clip):
-        a, b = getattr(left, field.name), getattr(right, field.name)
-        assert np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b, field.name
-
-
-def fault(root, **options):
-    (entry,), _ = camus.index(root, "all", views=("4CH",))
-    with pytest.raises(UnreadableRecord) as caught:
-        camus.read(entry, **options)
-    assert caught.value.record_id == "patient0001_4CH"
-    return caught.value
-
-
-def path_of(root, kind):
-    return root / "patient0001" / f"patient0001_4CH_{kind}.nii.gz"
-
-
-def save(path, array):
-    image = nib.Nifti1Image(array, np.diag([-0.154, -0.308, 1, 1]))
-    image.header.set_xyzt_units("mm")
-    path.write_bytes(gzip.compress(image.to_bytes()))
-
-
-def edit(path, change):
-    save(path, change(np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(path.read_bytes())).dataobj).copy()))
-
-
-def remove(root, *kinds):
-    for kind in kinds:
-        path_of(root, kind).unlink()
 
 
 @pytest.fixture
@@ -184,113 +133,6 @@ def test_the_writer_refuses(tmp_path, changes):
         camus.write_clip(make_clip(**changes), tmp_path)
 
 
-# ---- faults --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["half_sequence", "half_sequence_gt"])
-@pytest.mark.parametrize("keep", [0, 0.5, -4])
-def test_truncated_file(tree, kind, keep):
-    path = path_of(tree, kind)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(keep * len(content)) if keep >= 0 else keep])
-    assert fault(tree).reason == "truncated file"
-
-
-def test_truncated_inside_the_gzip(tree):
-    path = path_of(tree, "half_sequence")
-    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-500]))
-    assert fault(tree).reason == "truncated file"
-
-
-def test_zero_frames(tree):
-    save(path_of(tree, "half_sequence"), np.zeros((60, 72, 0), np.uint8))
-    assert fault(tree).reason == "zero frames"
-
-
-def test_mask_of_another_size(tree):
-    edit(path_of(tree, "half_sequence_gt"), lambda a: a[:-1])
-    assert fault(tree).reason == "mask of another size"
-
-
-def test_frames_of_another_size(pair_tree):
-    edit(path_of(pair_tree, "ES"), lambda a: a[:-1])
-    assert fault(pair_tree).reason == "frames of another size"
-
-
-@pytest.mark.parametrize("change", [lambda a: a + 1, lambda a: np.float32(a) / 2, lambda a: a * np.float32("nan")])
-def test_label_out_of_range(tree, change):
-    edit(path_of(tree, "half_sequence_gt"), change)
-    assert fault(tree).reason == "label out of range"
-
-
-def test_grey_level_out_of_range(tree):
-    edit(path_of(tree, "half_sequence"), lambda a: a.astype(np.int16) * 10)
-    assert fault(tree).reason == "grey level out of range"
-
-
-def test_labels_and_grey_levels_stored_as_floats_are_read(tree):
-    for kind in ("half_sequence", "half_sequence_gt"):
-        edit(path_of(tree, kind), lambda a: a.astype(np.float32))
-    (entry,), _ = camus.index(tree, "all", views=("4CH",))
-    assert_same(camus.read(entry), make_clip())
-
-
-def test_ed_equals_es_in_the_cfg(tree):
-    (tree / "patient0001" / "Info_4CH.cfg").write_text("ED: 3\nES: 3\n")
-    assert fault(tree).reason == "ED equals ES"
-
-
-def test_ed_equals_es_as_images(pair_tree):
-    for suffix in ("", "_gt"):
-        path_of(pair_tree, f"ES{suffix}").write_bytes(path_of(pair_tree, f"ED{suffix}").read_bytes())
-    assert fault(pair_tree).reason == "ED equals ES"
-
-
-@pytest.mark.parametrize("gone", ["ED", "ES"])
-def test_ed_or_es_missing(pair_tree, gone):
-    remove(pair_tree, gone)
-    assert fault(pair_tree).reason == "ED or ES missing"
-
-
-def test_nothing_tells_which_frame_is_ed(tree):
-    (tree / "patient0001" / "Info_4CH.cfg").unlink()
-    edit(path_of(tree, "ED"), lambda a: 255 - a)
-    assert fault(tree).reason == "ED not in sequence"
-    remove(tree, "ED")
-    assert fault(tree).reason == "ED or ES missing"
-
-
-@pytest.mark.parametrize("text", [
-    "ED 1\nES 6\n", "ED: one\nES: 6\n", "ED: 1\n", "ED: 1\nES: 7\n", "ED: 0\nES: 6\n", "ED: 1.5\nES: 6\n",
-    "ED: 1\nES: 6\nEF: nan\n", "ED: 1\nES: 6\nImageQuality: Fine\n", "ED: 1\nES: 6\nNbFrame: 20\n", "\x00\x01\ufffd",
-])  # fmt: skip
-def test_cfg_garbled(tree, text):
-    (tree / "patient0001" / "Info_4CH.cfg").write_text(text, encoding="utf-8")
-    assert fault(tree).reason == "cfg garbled"
-
-
-@pytest.mark.parametrize("end", [0, -1])
-def test_empty_mask(tree, end):
-    def erase(masks):
-        masks[..., end][masks[..., end] == ENDOCARDIUM] = 0
-        return masks
-
-    edit(path_of(tree, "half_sequence_gt"), erase)
-    assert fault(tree).reason == "empty mask"
-
-
-@pytest.mark.parametrize(("change", "word"), [
-    (lambda a: np.swapaxes(a, 0, 1), "transposed"), (lambda a: a[:, ::-1], "upside down"),
-    (lambda a: np.swapaxes(a, 0, 1)[::-1], "transposed"),
-])  # fmt: skip
-@pytest.mark.parametrize("sequence", [False, True])
-def test_axes_transposed(tree, change, word, sequence):
-    for kind in ("ED", "ES", "half_sequence", "ED_gt", "ES_gt", "half_sequence_gt"):
-        edit(path_of(tree, kind), change)
-    error = fault(tree, sequence=sequence)
-    assert error.reason == "axes transposed" and word in error.detail
-
-
 # ---- the index -----------------------------------------------------------------------------------------------------
 
 
@@ -359,56 +201,6 @@ def test_roots_that_are_none(tmp_path):
         camus.index(tmp_path, "holdout")
     with pytest.raises(ValueError, match="subgroups"):
         camus.write_split(tmp_path, {"holdout": []})
-
-
-# ---- the .mhd release ----------------------------------------------------------------------------------------------
-
-
-def write_mhd(path, pixels, data=True):
-    """(t, row, column) uint8."""
-    size = " ".join(map(str, pixels.shape[::-1]))
-    path.write_text(f"ObjectType = Image\nNDims = 3\nBinaryData = True\nElementSpacing = 0.308 0.154 1.54\n"
-                    f"DimSize = {size}\nElementType = MET_UCHAR\nElementDataFile = {path.stem}.raw\n")  # fmt: skip
-    if data:
-        path.with_suffix(".raw").write_bytes(pixels.tobytes())
-
-
-@pytest.fixture
-def mhd_tree(tmp_path):
-    pytest.importorskip("SimpleITK", reason="the .mhd release needs SimpleITK")
-    clip, folder = make_clip(), tmp_path / "écho" / "patient0001"
-    folder.mkdir(parents=True)
-    for name, index in (("ED", [0]), ("ES", [5])):
-        write_mhd(folder / f"patient0001_4CH_{name}.mhd", clip.frames[index])
-        write_mhd(folder / f"patient0001_4CH_{name}_gt.mhd", clip.masks[index])
-    write_mhd(folder / "patient0001_4CH_sequence.mhd", clip.frames, data=False)
-    (folder / "Info_4CH.cfg").write_text(
-        "ED: 1\nES: 6\nNbFrame: 6\nImageQuality: Good\nLVedv: 94.0\nLVesv: 34.6\nLVef: 63.2\n"
-    )
-    return folder.parent
-
-
-def test_mhd_with_and_without_the_sequence(mhd_tree):
-    clip = make_clip(ef_percent=63.2, volumes_ml=(94.0, 34.6), spacing_mm=(0.154, 0.308), fps=None)
-    (entry,), _ = camus.index(mhd_tree, "all", views=("4CH",))
-    assert entry.layout == "mhd"
-    ends = {"frames": clip.frames[[0, 5]], "masks": clip.masks[[0, 5]], "labelled": np.ones(2, bool), "es_index": 1}
-    assert_same(camus.read(entry), dataclasses.replace(clip, **ends))
-    write_mhd(mhd_tree / "patient0001" / "patient0001_4CH_sequence.mhd", clip.frames)
-    read = camus.read(entry)
-    assert np.array_equal(read.frames, clip.frames) and read.labelled.tolist() == [True, *[False] * 4, True]
-    assert np.array_equal(read.masks[[0, 5]], clip.masks[[0, 5]]) and not read.masks[1:5].any()
-
-
-@pytest.mark.parametrize("name", ["ED", "ES_gt"])
-@pytest.mark.parametrize("keep", [None, 1000])
-def test_mhd_truncated(mhd_tree, name, keep):
-    raw = mhd_tree / "patient0001" / f"patient0001_4CH_{name}.raw"
-    if keep is None:
-        raw.unlink()
-    else:
-        raw.write_bytes(raw.read_bytes()[:keep])
-    assert fault(mhd_tree).reason == "truncated file"
 
 
 # ---- the real trees ------------------------------------------------------------------------------------------------

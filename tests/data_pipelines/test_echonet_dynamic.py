@@ -1,6 +1,5 @@
 """EchoNet-Dynamic: the round trip within MJPG's loss, the published rasterisation, and every fault with its reason."""
 
-import csv
 import dataclasses
 
 import cv2
@@ -10,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipelines.formats import echonet_dynamic as echonet
-from data_pipelines.records import ENDOCARDIUM, MYOCARDIUM, Clip, UnreadableRecord
+from data_pipelines.formats.tracings import crosses_itself
+from data_pipelines.records import ENDOCARDIUM, UnreadableRecord
+from tests.data_pipelines.trees import edit_csv as edit
+from tests.data_pipelines.trees import make_video_clip as make_clip
 
 
 def ellipse(shape, centre, radii, angle=0.0):
@@ -18,20 +20,6 @@ def ellipse(shape, centre, radii, angle=0.0):
     down, across = rows - centre[0], columns - centre[1]
     along, aside = (np.cos(angle) * down + np.sin(angle) * across, np.cos(angle) * across - np.sin(angle) * down)
     return (along / radii[0]) ** 2 + (aside / radii[1]) ** 2 <= 1
-
-
-def make_clip(n=8, patient_id="0X10", shape=(112, 112), **changes):
-    """An LV that shrinks with time, in a wall, under a smooth texture."""
-    masks = np.zeros((n, *shape), np.uint8)
-    for t in range(n):
-        masks[t][ellipse(shape, (48, 56), (38, 27), 0.2)] = MYOCARDIUM
-        masks[t][ellipse(shape, (48, 56), (32 - t, 21 - t), 0.2)] = ENDOCARDIUM
-    noise = np.random.default_rng(0).normal(0, 40, (n, *shape))
-    grey = np.array([70.0, 40.0, 150.0])[masks] + np.stack([cv2.GaussianBlur(frame, (0, 0), 1.5) for frame in noise])
-    frames = grey.clip(0, 255).astype(np.uint8)
-    clip = Clip(frames, masks, np.ones(n, bool), 0, n - 1, None, 50.5, patient_id, "4CH",
-                ef_percent=55.25, volumes_ml=(101.5, 45.5))  # fmt: skip
-    return dataclasses.replace(clip, **changes)
 
 
 def dice(a, b):
@@ -44,14 +32,6 @@ def tree(tmp_path):
     echonet.write_tree([make_clip(patient_id=name) for name in ("0X1", "0X2", "0X3")], root,
                        {"0X1": "TRAIN", "0X2": "VAL", "0X3": "TEST"})  # fmt: skip
     return root
-
-
-def edit(path, change):
-    """Passes the rows of a CSV file, header and all, through `change`."""
-    with path.open(newline="") as file:
-        rows = change(list(csv.reader(file)))
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
 
 
 def edit_tracings(root, change):
@@ -73,9 +53,9 @@ def fault(root):
 
 def assert_round_trip(read, frames, masks):
     difference = np.abs(read.frames.astype(int) - frames)
-    assert difference.mean() < 2.5 and difference.max() <= 30
+    assert difference.mean() < 2 and difference.max() <= 30  # measured: 0.6 to 0.9, and 10
     for end in (0, -1):
-        assert dice(read.masks[end] == ENDOCARDIUM, masks[end] == ENDOCARDIUM) > 0.93
+        assert dice(read.masks[end] == ENDOCARDIUM, masks[end] == ENDOCARDIUM) > 0.975  # measured: 0.980 to 0.991
     assert set(np.unique(read.masks)) == {0, ENDOCARDIUM} and not read.masks[1:-1].any()
     n = len(frames)
     assert read.labelled.tolist() == [True, *[False] * (n - 2), True]
@@ -136,6 +116,16 @@ def test_rasterisation_as_published():
     expected = np.zeros((12, 11), bool)
     expected[3:9, 2:7] = True
     assert np.array_equal(mask, expected)
+
+
+def test_an_outline_that_crosses_itself():
+    rows = echonet.chords(ellipse((112, 112), (50, 56), (32, 20), 0.2))
+    assert not crosses_itself(rows)
+    assert not crosses_itself(rows.round())
+    swapped = rows.copy()
+    swapped[8] = swapped[8, [2, 3, 0, 1]]
+    assert crosses_itself(swapped)
+    assert not crosses_itself(np.repeat(rows[:1], 21, axis=0))
 
 
 @settings(deadline=None, max_examples=40)
