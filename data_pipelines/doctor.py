@@ -32,10 +32,9 @@ from data_pipelines.doctor_checks import (
     examine,
     findings_of,
 )
-from data_pipelines.doctor_layouts import Item, NotRecognised, Tree, recognise
+from data_pipelines.doctor_layouts import Item, Tree, recognise
 from data_pipelines.doctor_sheet import chosen, tile, write_sheet
 from data_pipelines.records import Skipped, UnreadableRecord
-from data_pipelines.store import NotPrepared
 
 HEALTHY, WARNINGS, UNUSABLE = 0, 1, 2
 NAMES_SHOWN = 4
@@ -107,9 +106,13 @@ def _read(
         item = items[place]
         try:
             clip, titles = item.read()
+            return examine(clip, titles), tile(clip) if place in shown else None
         except UnreadableRecord as fault:
             return Skipped(item.record_id, fault.reason, fault.detail), None
-        return examine(clip, titles), tile(clip) if place in shown else None
+        except ImportError:
+            raise
+        except Exception as error:  # a reader's own fault on one file must not lose the report on the others
+            return Skipped(item.record_id, "the reader failed", f"{type(error).__name__}: {error}"), None
 
     columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
     console = rich.console.Console(stderr=True)
@@ -214,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if options.json:
             options.json.write_text(json.dumps(json_of(diagnosis), indent=1))
-    except (NotRecognised, NotPrepared, ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
     print(text_of(diagnosis))

@@ -184,7 +184,7 @@ def sector_lean(frames: UInt8[np.ndarray, "t h w"]) -> tuple[float, float] | Non
     largest = (pieces == 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
     hull = cv2.convexHull(np.argwhere(largest)[:, ::-1].astype(np.int32))
     moments = cv2.moments(hull)
-    if not 0 < moments["m00"] < 0.97 * picture.size:
+    if not 0 < moments["m00"] < 0.97 * (picture.shape[0] - 1) * (picture.shape[1] - 1):  # the hull runs through centres
         return None
     left, top, width, height = cv2.boundingRect(hull)
     right = (moments["m10"] / moments["m00"] - (left + (width - 1) / 2)) / width

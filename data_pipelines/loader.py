@@ -43,7 +43,7 @@ class Source:
             return cine.index(self.root)
         if self.format == "camus":
             return camus.index(self.root, split, scheme=self.split_scheme, views=self.views)
-        return echonet_dynamic.index(self.root, split)
+        return echonet_dynamic.index(self.root, split, scheme=self.split_scheme)
 
     def read(self, entry: Any) -> Clip:
         """One of the entries that `index` gave."""

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from absl import app, logging
 
+from data_pipelines.formats.splits import SplitError
 from data_pipelines.loader import EmptySplit
 from data_pipelines.records import UnreadableRecord
 from echoforge_jax.config import ConfigError
@@ -29,7 +30,9 @@ def exit_with() -> Iterator[None]:
     logging.set_verbosity(logging.ERROR)  # Orbax and JAX tell their every step otherwise
     try:
         yield
-    except (ConfigError, EmptySplit, UnreadableRecord, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+    except (
+        ConfigError, EmptySplit, SplitError, UnreadableRecord, FileNotFoundError, NotADirectoryError, PermissionError,
+    ) as error:  # fmt: skip
         _stop(error, USAGE)
     except NonFiniteLoss as error:
         _stop(error, NON_FINITE)
