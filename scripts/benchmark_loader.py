@@ -50,10 +50,11 @@ def batches(clips: Sequence[SampledClip]) -> TrainingBatches:
     return TrainingBatches((Stream(clips, 4),), seed=0, augmentation=Augmentation())
 
 
-def draw(made: TrainingBatches, threads: int, processes: int) -> int:
-    """Draws the wanted number of clips. The start of worker processes is not part of the measurement."""
-    steps = _CLIPS.value // 4
-    return sum(len(batch["valid"]) for batch in made.iterate(0, steps, threads, processes))
+def drawn_per_second(made: TrainingBatches, threads: int, processes: int) -> float:
+    """Clips per second from the second batch on: the start of worker processes is not part of the measurement."""
+    batches_made = made.iterate(0, 1 + _CLIPS.value // 4, threads, processes)
+    next(batches_made)
+    return timed(lambda: sum(len(batch["valid"]) for batch in batches_made))
 
 
 def main(_: list[str]) -> None:
@@ -73,18 +74,18 @@ def main(_: list[str]) -> None:
                 augmentation(memory[i % len(memory)].frames, memory[i % len(memory)].mask, rng)
             return _CLIPS.value
 
-        settings: dict[str, Callable[[], int]] = {
-            "reading alone, 1 thread": lambda: len([sample(i) for i in range(_CLIPS.value)]),
-            "augmenting alone, 1 thread": augment,
+        settings: dict[str, Callable[[], float]] = {
+            "reading alone, 1 thread": lambda: timed(lambda: len([sample(i) for i in range(_CLIPS.value)])),
+            "augmenting alone, 1 thread": lambda: timed(augment),
         }
         for name, made in (("memory", batches(memory)), ("store", batches(lazy))):
             for threads, processes in _THREADS_AND_PROCESSES:
                 key = f"batches from {name}, {threads} threads, {processes} worker processes"
-                settings[key] = functools.partial(draw, made, threads, processes)
+                settings[key] = functools.partial(drawn_per_second, made, threads, processes)
         rates: dict[str, list[float]] = {name: [] for name in settings}
         for _round in range(_ROUNDS.value):
             for name, work in settings.items():
-                rates[name].append(timed(work))
+                rates[name].append(work())
         print(f"clips of {frames} frames of {size}x{size} per second, median of {_ROUNDS.value} rounds:")
         for name, values in rates.items():
             print(f"  {name:50} {statistics.median(values):7.1f}   ({min(values):.1f} to {max(values):.1f})")
