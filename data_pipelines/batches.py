@@ -185,7 +185,15 @@ class TrainingBatches:
             if not flags.FLAGS.is_parsed():  # Grain's workers read absl's flags; a library user has none
                 flags.FLAGS.mark_as_parsed()
             made = made.mp_prefetch(grain.MultiprocessingOptions(worker_processes, per_worker_buffer_size=2))
-        return iter(made)
+        return _closed_at_the_end(iter(made))
+
+
+def _closed_at_the_end(batches: grain.DatasetIterator[Batch]) -> Iterator[Batch]:
+    """Worker processes and the memory they share end with the iteration, also where it is left early."""
+    try:
+        yield from batches
+    finally:
+        batches.close()
 
 
 def _fully_labelled(clips: Sequence[AnyClip]) -> bool:
