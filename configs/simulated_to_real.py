@@ -1,6 +1,6 @@
 """The simulator's strongest test: a small plain segmenter that has only seen simulated frames, scored on real ones.
 
-    python -m data_pipelines.simulator --patients 300 --frames 3 --size 160 --processes 2 --out simulated
+    python -m data_pipelines.simulator --patients 500 --frames 3 --size 160 --processes 2 --out simulated
     python -m echoforge_jax.train --config=configs/simulated_to_real.py --config.data.root=simulated
     python -m echoforge_jax.evaluate --workdir=runs/simulated_to_real --data=CAMUS_ED_ES --split=validation
 
@@ -25,8 +25,8 @@ def get_config():
     config.model.temporal_fusion = False
     config.semi.pseudo_labels = "none"
     config.optimiser.learning_rate = 1e-3
-    config.training.epochs = 8
-    config.training.checkpoint_every_epochs = 4
-    config.training.validate_every_epochs = 4
+    config.training.epochs = 10
+    config.training.checkpoint_every_epochs = 5
+    config.training.validate_every_epochs = 5
     config.evaluation.protocols = ("semi",)
     return config
