@@ -7,8 +7,10 @@ native size, so that a distance in mm needs no further scaling.
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,26 +18,55 @@ from jaxtyping import Bool, UInt8
 
 from data_pipelines.records import ENDOCARDIUM, Clip
 from echoforge_jax.evaluation import statistics
-from echoforge_jax.evaluation.ejection_fraction import MeasurementError, biplane_discs, ef_percent, single_plane_discs
+from echoforge_jax.evaluation.ejection_fraction import (
+    Discs,
+    MeasurementError,
+    biplane_discs,
+    camus_official,
+    ef_percent,
+    folland,
+    measure_discs,
+    single_plane_discs,
+)
 from echoforge_jax.evaluation.overlap import dice, iou
 from echoforge_jax.evaluation.surface import surface_distances
+from echoforge_jax.evaluation.temporal import temporal_consistency
 
 PIXELS = (1.0, 1.0)
-EF_METHODS = ("biplane_discs", "single_plane_discs")
+EF_METHODS = ("biplane_discs", "single_plane_discs", "folland", "camus_official")
+TWO_VIEWS = ("biplane_discs", "camus_official")
+EF_CLASSES, EF_CLASS_BOUNDS = ("EF <= 40", "40 < EF < 50", "EF >= 50"), (40.0, np.nextafter(50.0, 0.0))
 DISTANCES = ("hd", "hd95", "hd95_directed", "asd_prediction_to_reference", "asd_reference_to_prediction", "assd")
+TEMPORAL = (
+    "frame_to_frame_dice", "frame_to_frame_dice_excess", "area_roughness", "area_roughness_ratio", "frames_in_pieces",
+)  # fmt: skip
 DEFINITIONS = {
     "dice_percent": "2|P and R| / (|P| + |R|) of the LV endocardium, mean over frames; both empty 100, one empty 0",
     "hd": "Hausdorff distance: the largest border distance of either direction",
     "hd95": "95th percentile of the border distances of both directions pooled; often published as HD",
     "hd95_directed": "the larger of the two directions' 95th percentiles",
     "assd": "mean of the border distances of both directions pooled; often published as ASD",
+    "asd_prediction_to_reference": "mean distance of the prediction's border points to the reference's border",
+    "asd_reference_to_prediction": "mean distance of the reference's border points to the prediction's border",
+    "boundary_f_1": "boundary F-score: harmonic mean of the shares of border points within 1 mm (1 px where the spacing "
+    "is not known) of the other border",
+    "boundary_f_2": "the same within 2 mm (2 px)",
+    "frame_to_frame_dice_excess": "mean Dice of each predicted mask and the next, minus the reference's own: negative is "
+    "flicker, positive lags",
+    "area_roughness_ratio": "RMS second difference of the area curve over its mean, prediction / reference",
+    "frames_in_pieces": "predicted masks of more than one 4-connected component, a clip",
     "undefined": "distances of a frame in which exactly one of the two masks is empty; left out of the mean, counted",
     "ci95": "95 % percentile bootstrap, patients drawn with replacement, 2000 draws",
     "biplane_discs": "20 discs from 4CH and 2CH, length of the instant, the longer of the two views (ASE)",
     "single_plane_discs": "20 discs from 4CH, length of the instant",
+    "folland": "three segments from 4CH (Folland 1979): (A_m + (A_m + A_p) / 2 + A_p / 3) L / 3, circles a third of the "
+    "length from either end",
+    "camus_official": "20 discs from 4CH and 2CH, ONE disc height for ED and ES, as in CAMUS's published numbers: reads low",
     "bias": "prediction - reference, signed, percentage points; the reference EF is measured by the same method",
 }
 NO_FOUR_CHAMBER, NEEDS_TWO_VIEWS, NEEDS_SPACING = "no 4CH view", "needs 4CH and 2CH", "needs the pixel spacing"
+WORTH_PROCESSES = 1000  # frames; starting two processes costs as much as scoring that many
+SIDES, INSTANTS = ("reference", "prediction"), ("ed_index", "es_index")
 NO_INSTANTS, NOT_LABELLED = "ED or ES is not known", "ED or ES has no mask"
 
 
@@ -77,6 +108,35 @@ def score_clip(clip: Clip, prediction: UInt8[np.ndarray, "t h w"], frames: Seque
     return rows
 
 
+def score_clips(
+    cases: Sequence[tuple[Clip, UInt8[np.ndarray, "t h w"]]], frames: Sequence[Sequence[int]], processes: int = 1
+) -> list[dict]:
+    """`score_clip` of every case, in order. The rows do not depend on `processes`; small work stays in this one."""
+    arguments = [(clip, mask, wanted) for (clip, mask), wanted in zip(cases, frames, strict=True)]
+    if processes < 2 or sum(len(wanted) for wanted in frames) < WORTH_PROCESSES:
+        return [row for one in arguments for row in score_clip(*one)]
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads of an accelerator's runtime
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        rows = pool.map(_score_reference, arguments, chunksize=max(1, len(arguments) // (8 * processes)))
+        return [row for of_clip in rows for row in of_clip]
+
+
+def _score_reference(arguments: tuple[Clip, np.ndarray, Sequence[int]]) -> list[dict]:
+    return score_clip(*arguments)
+
+
+def score_temporal(clip: Clip, prediction: UInt8[np.ndarray, "t h w"]) -> dict | None:
+    """One row of `temporal_consistency` for a clip of three or more frames that all have a reference; else None."""
+    if len(clip) < 3 or not clip.labelled.all():
+        return None
+    return {
+        "patient_id": clip.patient_id,
+        "view": clip.view,
+        "quality": clip.quality,
+        **temporal_consistency(prediction == ENDOCARDIUM, clip.masks == ENDOCARDIUM),
+    }
+
+
 def score_ejection_fraction(cases: Sequence[tuple[Clip, UInt8[np.ndarray, "t h w"]]]) -> list[dict]:
     """One row a patient, in order of appearance, from the clip and the predicted LV mask of each of its views.
 
@@ -100,16 +160,24 @@ def score_ejection_fraction(cases: Sequence[tuple[Clip, UInt8[np.ndarray, "t h w
 
 
 def summarise(
-    frame_rows: Sequence[dict], ef_rows: Sequence[dict], *, protocol: str, split: str, seed: int = 0
+    frame_rows: Sequence[dict],
+    ef_rows: Sequence[dict],
+    temporal_rows: Sequence[dict] = (),
+    *,
+    protocol: str,
+    split: str,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """The numbers of one protocol as nested dicts that JSON can hold; what is undefined is None, never a zero.
 
-    Keys: protocol, split, n_patients, n_clips, n_frames, dice_percent, iou_percent, distances by unit (mm and px are
-    never averaged together), by_phase, by_view, by_quality, empty, ejection_fraction by method, definitions.
+    Keys: protocol, split, n_patients, n_clips, n_frames, dice_percent, iou_percent, distances and boundary F-scores by
+    unit (mm and px are never averaged together), by_phase, by_view, by_quality, empty, temporal (None without rows),
+    ejection_fraction by method, definitions.
 
     Args:
         frame_rows: rows of `score_clip`; for the protocol "semi" of ED and ES only.
         ef_rows: rows of `score_ejection_fraction`.
+        temporal_rows: rows of `score_temporal`.
         protocol: "semi" (ED and ES are scored) or "full" (every frame), or another name.
         split: the name of the split, e.g. "test".
         seed: of the bootstrap.
@@ -134,6 +202,12 @@ def summarise(
             "n_empty_prediction": sum(bool(row["empty_prediction"]) for row in frame_rows),
             "n_empty_reference": sum(bool(row["empty_reference"]) for row in frame_rows),
         },
+        "temporal": {
+            "n_clips": len(temporal_rows),
+            **{name: _mean(temporal_rows, name, seed) for name in TEMPORAL},
+        }
+        if temporal_rows
+        else None,
         "ejection_fraction": {method: _ef_summary(ef_rows, method, seed) for method in EF_METHODS},
         "definitions": DEFINITIONS,
     }
@@ -153,27 +227,47 @@ def _patient_row(patient_id: str, views: dict[str, tuple[Clip, np.ndarray]]) -> 
         "ef_stated_percent": next((clip.ef_percent for clip in clips if clip.ef_percent is not None), None),
     }
     four, two = views.get("4CH"), views.get("2CH")
-    unavailable = NO_FOUR_CHAMBER if four is None else None
-    if four and two:
-        known = four[0].spacing_mm and two[0].spacing_mm
-        row |= _method_columns("biplane_discs", None if known else NEEDS_SPACING, (four, two), "ml")
-    else:
-        row |= _method_columns("biplane_discs", NEEDS_TWO_VIEWS, (), "ml")
-    unit = "ml" if four and four[0].spacing_mm else "px3_per_1000"
-    row |= _method_columns("single_plane_discs", unavailable, (four,) if four else (), unit)
+    known = all(clip.spacing_mm for clip in clips)
+    both = NEEDS_TWO_VIEWS if not (four and two) else None if known else NEEDS_SPACING
+    discs: dict[tuple[str, str, str], Discs | MeasurementError] = {
+        (view, side, instant): _measure(case, side, instant)
+        for view, case in views.items()
+        for side in SIDES
+        for instant in INSTANTS
+    }
+    for method in EF_METHODS:
+        not_applicable = both if method in TWO_VIEWS else None if four else NO_FOUR_CHAMBER
+        unit = "ml" if method in TWO_VIEWS or (four and four[0].spacing_mm) else "px3_per_1000"
+        row |= _method_columns(method, not_applicable, discs, unit)
     return row
 
 
+def _measure(case: tuple[Clip, np.ndarray], side: str, instant: str) -> Discs | MeasurementError:
+    """The discs of one mask, or why there are none: every method that needs them meets the same reason."""
+    clip, prediction = case
+    frame = getattr(clip, instant)
+    if frame is None:
+        return MeasurementError(NO_INSTANTS)
+    if side == "reference" and not clip.labelled[frame]:
+        return MeasurementError(NOT_LABELLED)
+    try:
+        return measure_discs(_lv(clip.masks if side == "reference" else prediction, frame), clip.spacing_mm or PIXELS)
+    except MeasurementError as error:
+        return error
+
+
 def _method_columns(
-    method: str, not_applicable: str | None, cases: tuple[tuple[Clip, np.ndarray], ...], unit: str
+    method: str,
+    not_applicable: str | None,
+    discs: Mapping[tuple[str, str, str], Discs | MeasurementError],
+    unit: str,
 ) -> dict[str, Any]:
     """The columns of one EF method; a failure on one side leaves the other side's numbers standing."""
-    sides = ("reference", "prediction")
-    numbers = {f"{side}_{what}": None for what in ("ef_percent", "edv", "esv") for side in sides}
+    numbers = {f"{side}_{what}": None for what in ("ef_percent", "edv", "esv") for side in SIDES}
     failures = []
-    for side in sides if not not_applicable else ():
+    for side in SIDES if not not_applicable else ():
         try:
-            edv, esv = (_volume(cases, side, instant) for instant in ("ed_index", "es_index"))
+            edv, esv = _volumes(method, side, discs)
             numbers |= {f"{side}_edv": edv, f"{side}_esv": esv, f"{side}_ef_percent": ef_percent(edv, esv)}
         except MeasurementError as error:
             failures.append(f"{side}: {error.reason}")
@@ -181,26 +275,31 @@ def _method_columns(
     return {f"{method}_{key}": value for key, value in columns.items()}
 
 
-def _volume(cases: tuple[tuple[Clip, np.ndarray], ...], side: str, instant: str) -> float:
-    """Volume at "ed_index" or "es_index" from one view (single plane) or 4CH and 2CH (biplane)."""
-    arguments: list[Any] = []
-    for clip, prediction in cases:
-        frame = getattr(clip, instant)
-        if frame is None:
-            raise MeasurementError(NO_INSTANTS)
-        if side == "reference" and not clip.labelled[frame]:
-            raise MeasurementError(NOT_LABELLED)
-        masks = clip.masks if side == "reference" else prediction
-        arguments += [_lv(masks, frame), clip.spacing_mm or PIXELS]
-    measure: Callable[..., float] = biplane_discs if len(cases) == 2 else single_plane_discs
-    return measure(*arguments)
+def _volumes(
+    method: str, side: str, discs: Mapping[tuple[str, str, str], Discs | MeasurementError]
+) -> tuple[float, float]:
+    """EDV and ESV by one method."""
+    found: dict[tuple[str, str], Discs] = {}
+    for view in ("4CH", "2CH") if method in TWO_VIEWS else ("4CH",):
+        for instant in INSTANTS:
+            one = discs[view, side, instant]
+            if isinstance(one, MeasurementError):
+                raise MeasurementError(one.reason)
+            found[view, instant] = one
+    ed, es = INSTANTS
+    if method == "camus_official":
+        return camus_official(found["4CH", ed], found["4CH", es], found["2CH", ed], found["2CH", es])
+    if method == "biplane_discs":
+        return biplane_discs(found["4CH", ed], found["2CH", ed]), biplane_discs(found["4CH", es], found["2CH", es])
+    volume = single_plane_discs if method == "single_plane_discs" else folland
+    return volume(found["4CH", ed]), volume(found["4CH", es])
 
 
 def _scores(rows: Sequence[dict], seed: int) -> dict[str, Any]:
     distances = {}
     for unit in ("mm", "px"):
         of_unit = [row for row in rows if row["unit"] == unit]
-        distances[unit] = {name: _mean(of_unit, name, seed) for name in DISTANCES}
+        distances[unit] = {name: _mean(of_unit, name, seed) for name in (*DISTANCES, "boundary_f_1", "boundary_f_2")}
     percent = {}
     for name in ("dice", "iou"):
         statistics_percent = _mean(rows, name, seed, scale=100.0)
@@ -249,6 +348,7 @@ def _ef_summary(ef_rows: Sequence[dict], method: str, seed: int) -> dict[str, An
         "agreement": None,
         "agreement_ci95": None,
         "detection": None,
+        "classes": None,
         "agreement_with_stated_ef": statistics.agreement(*np.array(stated, np.float64).T) if stated else None,
         "unit": "EF percentage points",
         "n": len(pairs),
@@ -264,6 +364,10 @@ def _ef_summary(ef_rows: Sequence[dict], method: str, seed: int) -> dict[str, An
         summary["detection"] = {
             "ef_at_most_40": statistics.sensitivity_specificity(x, y, 40.0, inclusive=True),
             "ef_below_50": statistics.sensitivity_specificity(x, y, 50.0, inclusive=False),
+        }
+        summary["classes"] = {
+            "names": list(EF_CLASSES),
+            "reference_by_prediction": statistics.class_table(x, y, EF_CLASS_BOUNDS),
         }
     return summary
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Real
+from scipy import stats
 
 LIMITS_OF_AGREEMENT_Z = 1.96
 AGREEMENT_KEYS = ("pearson_r", "bias", "sd", "loa_low", "loa_high", "mae", "rmse", "ccc")
@@ -91,6 +92,61 @@ def sensitivity_specificity(
         "specificity": float((~found & ~true).sum() / negative) if negative else np.nan,
         "n_negative": negative,
     }
+
+
+def compare_paired(
+    ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]], seed: int
+) -> dict[str, float | int | tuple[float, float]]:
+    """Two runs on the same patients: the difference of their patient means, with both tests that are in use.
+
+    Returns:
+        n_patients in both; n_left_out in only one; difference (mean of ours - theirs over patients) and its bootstrap
+        ci95; p_signed_rank (Wilcoxon's signed-rank test of the pairs, two-sided; 1 where all differences are 0) and
+        p_rank_sum (Wilcoxon's rank-sum test, which ignores the pairing: the paper's). nan for no patient.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
+    means = [{key: float(np.mean(v)) for key, v in run.items() if len(v)} for run in (ours, theirs)]
+    shared = sorted(means[0].keys() & means[1].keys())
+    x, y = (np.array([of_run[key] for key in shared], np.float64) for of_run in means)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("a value is not finite: leave undefined values out and count them")
+    difference = dict(zip(shared, ((d,) for d in x - y), strict=True))
+    changed = bool(shared) and bool(np.any(x != y))
+    signed_rank, rank_sum = (stats.wilcoxon(x, y), stats.ranksums(x, y)) if changed else (None, None)
+    unchanged = 1.0 if shared else np.nan
+    return {
+        "n_patients": len(shared),
+        "n_left_out": len(means[0].keys() ^ means[1].keys()),
+        "difference": float((x - y).mean()) if shared else np.nan,
+        "ci95": bootstrap_ci(difference, seed),
+        "p_signed_rank": float(signed_rank.pvalue) if signed_rank else unchanged,
+        "p_rank_sum": float(rank_sum.pvalue) if rank_sum else unchanged,
+    }
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p-values adjusted for their number by Holm's step-down method (Scand J Statist 6, 1979); nan stays, uncounted."""
+    ranked = sorted((p, name) for name, p in p_values.items() if np.isfinite(p))
+    adjusted, largest = dict(p_values), 0.0
+    for rank, (p, name) in enumerate(ranked):
+        largest = max(largest, min(1.0, (len(ranked) - rank) * p))
+        adjusted[name] = largest
+    return adjusted
+
+
+def class_table(
+    prediction: Real[np.ndarray, " n"], reference: Real[np.ndarray, " n"], bounds: Sequence[float]
+) -> list[list[int]]:
+    """Counts by class, a row for each class of the reference and a column for each of the prediction.
+
+    A value belongs to the first class whose bound it does not exceed, or to the last, which has none.
+    """
+    rows, columns = (np.searchsorted(bounds, np.asarray(values), side="left") for values in (reference, prediction))
+    table = np.zeros((len(bounds) + 1, len(bounds) + 1), int)
+    np.add.at(table, (rows, columns), 1)
+    return table.tolist()
 
 
 def _interval(means: Float[np.ndarray, " n"]) -> tuple[float, float]:

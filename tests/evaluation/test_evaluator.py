@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.records import Clip
-from echoforge_jax.evaluation.ejection_fraction import ef_percent, single_plane_discs
+from echoforge_jax.evaluation.ejection_fraction import ef_percent, measure_discs, single_plane_discs
 from echoforge_jax.evaluation.evaluator import score_clip, score_ejection_fraction, summarise
 
 
@@ -81,7 +81,7 @@ def test_ejection_fraction_of_both_methods():
         assert row[f"{method}_prediction_ef_percent"] == row[f"{method}_reference_ef_percent"]
         assert row[f"{method}_failure"] is None and row[f"{method}_not_applicable"] is None
         assert row[f"{method}_volume_unit"] == "ml"
-    expected = ef_percent(*(single_plane_discs(four.masks[t] == 1, four.spacing_mm) for t in (0, 2)))
+    expected = ef_percent(*(single_plane_discs(measure_discs(four.masks[t] == 1, four.spacing_mm)) for t in (0, 2)))
     assert row["single_plane_discs_reference_ef_percent"] == pytest.approx(expected)
     assert row["ef_stated_percent"] == 41.0 and row["views"] == "2CH+4CH"
 
