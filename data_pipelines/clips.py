@@ -141,6 +141,14 @@ def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_e
     )  # fmt: skip
 
 
+def at_network_size(clip: Clip, size: int) -> Clip:
+    """The clip at size x size with its spacing there: what the network saw and was taught."""
+    return dataclasses.replace(
+        clip, frames=resize_frames(clip.frames, size), masks=resize_masks(clip.masks, size),
+        spacing_mm=_spacing_at(clip, size),
+    )  # fmt: skip
+
+
 def resize_cine(clip: Clip, frames: int, size: int) -> UnlabelledCine:
     """A whole cine at size x size, for draws of `frames` frames; labels it may have are not used.
 

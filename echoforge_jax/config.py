@@ -144,6 +144,7 @@ class EvaluationConfig:
     split: str = "auto"  # auto: test, or validation where the data hold no test split
     protocols: tuple[str, ...] = ("semi", "full")
     batch_clips: int = 4
+    processes: int = 2  # that score masks, where there are enough of them to be worth starting
 
 
 @dataclasses.dataclass(frozen=True)

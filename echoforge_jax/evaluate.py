@@ -1,6 +1,8 @@
 """Scores a trained model: `python -m echoforge_jax.evaluate --workdir=runs/NAME --split=test --protocol=semi`.
 
 With `--data=TREE` it scores another data set than the one it was trained on, e.g. real frames after simulated ones.
+With `--predictions=TREE --references=TREE` it scores masks that any other system drew (CAMUS file names), without a
+model. With `--against=FOLDER` (repeat it) it compares with the folders of earlier evaluations, paired by patient.
 Writes metrics.json, per_frame.csv, per_patient.csv and report.html. Exit codes as `echoforge_jax.train`.
 """
 
@@ -8,38 +10,57 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
 from echoforge_jax.cli import exit_with, parse_flags
+from echoforge_jax.config import ConfigError
 from echoforge_jax.inference import Predictor
-from echoforge_jax.scoring import choose_split, evaluate, table
+from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks, table
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished or interrupted training.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished or interrupted training.")
 _SPLIT = flags.DEFINE_enum("split", None, ["train", "validation", "test"], "What to score; default: the config's.")
 _PROTOCOL = flags.DEFINE_multi_enum("protocol", [], ["semi", "full"], "ED and ES, or every frame; may be repeated.")
 _DATA = flags.DEFINE_string("data", None, "Root of the data set to score; default: the one trained on.")
 _FORMAT = flags.DEFINE_enum("format", "camus", ["camus", "echonet_dynamic", "store"], "Of --data.")
 _SCHEME = flags.DEFINE_string("split_scheme", "auto", "Of --data, as config.data.split_scheme.")
-_OUT = flags.DEFINE_string("out", None, "Folder for the results; default: WORKDIR/evaluation_[DATA_]SPLIT.")
+_PREDICTIONS = flags.DEFINE_string("predictions", None, "Tree of predicted masks, instead of --workdir.")
+_REFERENCES = flags.DEFINE_string("references", None, "Tree of reference masks for --predictions.")
+_AGAINST = flags.DEFINE_multi_string("against", [], "Folder of another evaluation to compare with; may be repeated.")
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder for the results; default: WORKDIR/evaluation_[DATA_]SPLIT, or evaluation_PREDICTIONS."
+)
 
 
 def main(_: list[str]) -> None:
     with exit_with():
-        workdir = Path(_WORKDIR.value)
-        predictor, config, _card = Predictor.load(workdir / "inference")
-        if _DATA.value:
-            data = dataclasses.replace(
-                config.data, root=_DATA.value, format=_FORMAT.value, split_scheme=_SCHEME.value,
-                simulate=dataclasses.replace(config.data.simulate, patients=0),
-            )  # fmt: skip
-            config = dataclasses.replace(config, data=data)
-        split = _SPLIT.value or choose_split(config)
-        name = f"{Path(_DATA.value).resolve().name}_{split}" if _DATA.value else split
-        out = Path(_OUT.value) if _OUT.value else workdir / f"evaluation_{name}"
-        result = evaluate(config, predictor, split, _PROTOCOL.value or config.evaluation.protocols, out)
+        against = [Path(folder) for folder in _AGAINST.value]
+        trees = _PREDICTIONS.value, _REFERENCES.value
+        if any(trees) != all(trees) or any(trees) == bool(_WORKDIR.value):
+            raise ConfigError("give either --workdir=FOLDER or both --predictions=TREE and --references=TREE")
+        if _PREDICTIONS.value and _REFERENCES.value:
+            predictions, references = Path(_PREDICTIONS.value), Path(_REFERENCES.value)
+            out = Path(_OUT.value or f"evaluation_{predictions.resolve().name}")
+            result = evaluate_masks(predictions, references, _PROTOCOL.value or ["semi"], out, against)
+        else:
+            out, result = _evaluate_model(Path(_WORKDIR.value or ""), against)
         print(table(result))
         print(f"report: {out / 'report.html'}")
+
+
+def _evaluate_model(workdir: Path, against: list[Path]) -> tuple[Path, dict[str, Any]]:
+    predictor, config, _card = Predictor.load(workdir / "inference")
+    if _DATA.value:
+        data = dataclasses.replace(
+            config.data, root=_DATA.value, format=_FORMAT.value, split_scheme=_SCHEME.value,
+            simulate=dataclasses.replace(config.data.simulate, patients=0),
+        )  # fmt: skip
+        config = dataclasses.replace(config, data=data)
+    split = _SPLIT.value or choose_split(config)
+    name = f"{Path(_DATA.value).resolve().name}_{split}" if _DATA.value else split
+    out = Path(_OUT.value) if _OUT.value else workdir / f"evaluation_{name}"
+    return out, evaluate(config, predictor, split, _PROTOCOL.value or config.evaluation.protocols, out, against)
 
 
 if __name__ == "__main__":

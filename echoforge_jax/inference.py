@@ -67,19 +67,22 @@ class Predictor:
         self, clips: Iterable[UInt8[np.ndarray, "t h w"]], batch_clips: int = 4
     ) -> Iterator[UInt8[np.ndarray, "t h w"]]:
         """LV masks 0/1 of each clip at its own size, in order; `batch_clips` at a time, the last batch filled up."""
+        for clip, probability in self.each(clips, batch_clips):
+            yield to_native(probability, clip.shape[1:])
+
+    def each(
+        self, clips: Iterable[UInt8[np.ndarray, "t h w"]], batch_clips: int = 4
+    ) -> Iterator[tuple[UInt8[np.ndarray, "t h w"], Float[np.ndarray, "t s s"]]]:
+        """Each clip, in order, with its probabilities at network size; the last batch is filled up."""
         batch: list[np.ndarray] = []
         for clip in clips:
             batch.append(clip)
             if len(batch) == batch_clips:
-                yield from self._native(batch, batch_clips)
+                yield from zip(batch, self.probabilities(batch), strict=True)
                 batch = []
         if batch:
-            yield from self._native(batch, batch_clips)
-
-    def _native(self, clips: list[np.ndarray], batch_clips: int) -> list[np.ndarray]:
-        filled = clips + clips[-1:] * (batch_clips - len(clips))
-        found = self.probabilities(filled)[: len(clips)]
-        return [to_native(p, clip.shape[1:]) for p, clip in zip(found, clips, strict=True)]
+            filled = batch + batch[-1:] * (batch_clips - len(batch))
+            yield from zip(batch, self.probabilities(filled)[: len(batch)], strict=True)
 
     def start_stream(self, batch: int = 1) -> Memory:
         """The memory before the first frame of a stream."""

@@ -1,7 +1,8 @@
-"""From a trained model and a split to rows, summaries, tables on disk and the report.
+"""From a trained model and a split, or from two trees of masks, to rows, summaries, tables on disk and the report.
 
 "semi" scores ED and ES of clips sampled as in training (paper: CAMUS-Semi); "full" scores every annotated frame of
-the whole half cycle (CAMUS-Full). Masks are resized back and scored at the clip's own resolution.
+the whole half cycle (CAMUS-Full). Masks are resized back and scored at the clip's own resolution; the network's own
+resolution is scored besides, under a name of its own.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.clips import ed_to_es, uniform_frames
-from data_pipelines.loader import load_split
-from data_pipelines.records import Clip, summarise_skipped
+from data_pipelines.clips import at_network_size, ed_to_es, to_native, uniform_frames
+from data_pipelines.formats import camus_masks
+from data_pipelines.loader import EmptySplit, load_split
+from data_pipelines.records import Clip, Skipped, summarise_skipped
+from data_pipelines.simulator.cohort import STATE_FILE as COHORT_FILE
 from echoforge_jax import __version__
-from echoforge_jax.config import Config
-from echoforge_jax.evaluation.evaluator import score_clip, score_ejection_fraction, summarise
+from echoforge_jax.config import Config, ConfigError
+from echoforge_jax.evaluation.evaluator import score_clips, score_ejection_fraction, score_temporal, summarise
+from echoforge_jax.evaluation.statistics import compare_paired, holm
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.figures import Overlay, overlay_grid
 from echoforge_jax.report.html import write_report
@@ -61,13 +65,27 @@ def choose_split(config: Config) -> str:
     return "test" if entries else "validation"
 
 
+Case = tuple[Clip, np.ndarray]
+COMPARED = {"dice": 100.0, "hd95": 1.0, "assd": 1.0}  # columns of per_frame.csv and what they are multiplied by
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """One protocol: its summary and the rows behind it."""
+
+    summary: dict[str, Any]
+    frames: list[dict]
+    patients: list[dict]
+    clips: list[dict]
+
+
 def evaluate(
-    config: Config, predictor: Predictor, split: str, protocols: Sequence[str], workdir: Path
+    config: Config, predictor: Predictor, split: str, protocols: Sequence[str], out: Path, against: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """Scores a split by each protocol; writes metrics.json, per_frame.csv, per_patient.csv, overlays.png, report.html.
+    """Scores a split by each protocol and writes everything into `out` (see `write_results`).
 
     Returns:
-        The summaries by protocol, as in metrics.json.
+        What metrics.json holds.
     """
     with progress_bar() as bar:
         task = bar.add_task(f"reading {split}", total=None, note="clips")
@@ -79,40 +97,177 @@ def evaluate(
     if "full" in protocols and all(len(clip) == 2 for clip in clips):
         say("these clips are ED and ES alone: protocol 'full' would repeat 'semi' and is left out")
         protocols = [p for p in protocols if p != "full"] or ["semi"]
-    summaries, frame_rows, ef_rows, overlays = {}, {}, {}, []
+    scores, overlays = {}, []
     for protocol in protocols:
         shown = [protocol_clip(clip, protocol, config.data.frames) for clip in clips]
-        cases: list[tuple[Clip, np.ndarray]] = []
+        native: dict[int, Case] = {}
+        small: dict[int, Case] = {}
         with progress_bar() as bar:
-            task = bar.add_task(f"scoring {split} ({protocol})", total=len(shown), note="clips")
+            task = bar.add_task(f"predicting {split} ({protocol})", total=len(shown), note="clips")
             order = sorted(range(len(shown)), key=lambda i: len(shown[i]))
-            masks = predictor.masks((shown[i].frames for i in order), config.evaluation.batch_clips)
-            predicted = {}
-            for i, mask in zip(order, masks, strict=True):
-                predicted[i] = mask
+            found = predictor.each((shown[i].frames for i in order), config.evaluation.batch_clips)
+            for i, (_, probability) in zip(order, found, strict=True):
+                clip = shown[i]
+                native[i] = clip, to_native(probability, clip.frames.shape[1:])
+                small[i] = at_network_size(clip, predictor.size), (probability >= 0.5).astype(np.uint8)
                 bar.advance(task)
-            cases = [(clip, predicted[i]) for i, clip in enumerate(shown)]
-        rows = [row for clip, mask in cases for row in score_clip(clip, mask, scored_frames(clip, protocol))]
-        frame_rows[protocol], ef_rows[protocol] = rows, score_ejection_fraction(cases)
-        summaries[protocol] = summarise(rows, ef_rows[protocol], protocol=protocol, split=split, seed=config.seed)
-        if protocol == protocols[0]:
-            overlays = pick_overlays(cases, rows)
-    workdir.mkdir(parents=True, exist_ok=True)
-    _write_tables(workdir, frame_rows, ef_rows)
-    (workdir / "overlays.png").write_bytes(overlay_grid(overlays, 4))
-    skipped_text = summarise_skipped(skipped) or "none"
-    card = method_card(config, split, len(clips), skipped_text)
+        cases = [native[i] for i in range(len(shown))]
+        of_protocol = score_cases(cases, protocol, split, config.seed, config.evaluation.processes)
+        at_size = [small[i] for i in range(len(shown))]
+        of_protocol.summary["network_resolution"] = {
+            "size": predictor.size,
+            **_overlap_and_distance(at_size, protocol, split, config.seed, config.evaluation.processes),
+        }
+        scores[protocol] = of_protocol
+        overlays = overlays or pick_overlays(cases, of_protocol.frames)
+    return write_results(
+        out, scores, overlays=overlays, split=split, skipped=skipped, simulated=is_simulated(config), against=against,
+        card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none"),
+        history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
+    )  # fmt: skip
+
+
+def evaluate_masks(
+    predictions: Path, references: Path, protocols: Sequence[str], out: Path, against: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Scores a tree of predicted masks against a tree of references, both with CAMUS file names; no model is needed.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        FileNotFoundError: a tree is missing or holds no mask.
+        EmptySplit: no prediction fits a reference under any of the protocols.
+    """
+    scores, skipped, overlays = {}, [], []
+    for protocol in protocols:
+        pairs, left_out = camus_masks.read_pairs(predictions, references, sequences=protocol == "full")
+        skipped += left_out
+        if pairs:
+            cases = [(pair.clip, pair.prediction) for pair in pairs]
+            scores[protocol] = score_cases(cases, protocol, "all", seed=0, processes=os.cpu_count() or 1)
+            overlays = overlays or pick_overlays(cases, scores[protocol].frames)
+    if not scores:
+        raise EmptySplit(
+            f"no mask of {predictions} fits one of {references} ({', '.join(protocols)}): {summarise_skipped(skipped)}"
+        )
+    card = {
+        "data set": "masks with CAMUS names", "predictions": predictions.name, "references": references.name,
+        "skipped": summarise_skipped(skipped) or "none", "masks": "as given, at the references' own size; label 1",
+        **_about(),
+    }  # fmt: skip
+    simulated = (references / COHORT_FILE).exists()
+    return write_results(
+        out, scores, overlays=overlays, split="all", skipped=skipped, simulated=simulated, against=against, card=card,
+        history=[],
+    )  # fmt: skip
+
+
+def is_simulated(config: Config) -> bool:
+    """Whether the data that are read come from the simulator: made for this run, or a tree that it wrote."""
+    return config.data.simulate.patients > 0 or (Path(config.data.root) / COHORT_FILE).exists()
+
+
+def score_cases(cases: Sequence[Case], protocol: str, split: str, seed: int, processes: int) -> Scores:
+    """Every number of one protocol from clips and predicted masks of their size."""
+    rows = score_clips(cases, [scored_frames(clip, protocol) for clip, _ in cases], processes)
+    patients = score_ejection_fraction(cases)
+    temporal = [row for clip, mask in cases if protocol == "full" and (row := score_temporal(clip, mask))]
+    summary = summarise(rows, patients, temporal, protocol=protocol, split=split, seed=seed)
+    return Scores(summary, rows, patients, temporal)
+
+
+def _overlap_and_distance(
+    cases: Sequence[Case], protocol: str, split: str, seed: int, processes: int
+) -> dict[str, Any]:
+    rows = score_clips(cases, [scored_frames(clip, protocol) for clip, _ in cases], processes)
+    summary = summarise(rows, [], protocol=protocol, split=split, seed=seed)
+    return {key: summary[key] for key in ("dice_percent", "iou_percent", "distances")}
+
+
+def write_results(
+    out: Path,
+    scores: dict[str, Scores],
+    *,
+    overlays: list[Overlay],
+    card: dict[str, str],
+    history: list[dict],
+    skipped: Sequence[Skipped],
+    split: str,
+    simulated: bool,
+    against: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Writes metrics.json, per_frame.csv, per_patient.csv, per_clip.csv (full clips), overlays.png and report.html.
+
+    Raises:
+        ConfigError: a folder of `against` holds no per_frame.csv.
+    """
+    comparisons = compare_runs(scores, against)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, rows_by_protocol in (
+        ("per_frame.csv", {protocol: s.frames for protocol, s in scores.items()}),
+        ("per_patient.csv", {protocol: s.patients for protocol, s in scores.items()}),
+        ("per_clip.csv", {protocol: s.clips for protocol, s in scores.items() if s.clips}),
+    ):
+        if rows_by_protocol:
+            _write_table(out / name, rows_by_protocol)
+    (out / "overlays.png").write_bytes(overlay_grid(overlays, 4))
+    summaries = {protocol: s.summary for protocol, s in scores.items()}
     write_report(
-        workdir / "report.html", title=f"EchoForge: {workdir.name}", summaries=summaries, frame_rows=frame_rows,
-        ef_rows=ef_rows, history=[line for line in read_metrics(workdir) if line["kind"] == "epoch"], overlays=overlays,
-        card=card, simulated=config.data.simulate.patients > 0,
+        out / "report.html", title=f"EchoForge: {out.resolve().name}", summaries=summaries,
+        frame_rows={protocol: s.frames for protocol, s in scores.items()},
+        ef_rows={protocol: s.patients for protocol, s in scores.items()},
+        history=history, overlays=overlays, card=card, simulated=simulated, comparisons=comparisons,
     )  # fmt: skip
     result = {
-        "split": split, "simulated": config.data.simulate.patients > 0, "protocols": summaries,
+        "split": split, "simulated": simulated, "protocols": summaries, "comparisons": comparisons,
         "skipped": [dataclasses.asdict(s) for s in skipped], "card": card,
     }  # fmt: skip
-    _write(workdir / "metrics.json", json.dumps(result, indent=1))
+    _write(out / "metrics.json", json.dumps(result, indent=1))
     return result
+
+
+def compare_runs(scores: dict[str, Scores], against: Sequence[Path]) -> dict[str, dict[str, dict[str, Any]]]:
+    """protocol -> measure -> other run -> `compare_paired` by patient, with Holm's correction over the other runs.
+
+    A measure is "dice_percent", or a distance with its unit ("hd95_mm"); a difference is this run - the other.
+
+    Raises:
+        ConfigError: a folder holds no per_frame.csv.
+    """
+    others = {}
+    for folder in against:
+        if not (folder / "per_frame.csv").is_file():
+            raise ConfigError(f"{folder} holds no per_frame.csv; expected a folder that evaluate wrote into")
+        with (folder / "per_frame.csv").open(newline="", encoding="utf-8") as stream:
+            others[str(folder)] = list(csv.DictReader(stream))
+    result: dict[str, dict[str, dict[str, Any]]] = {}
+    for protocol, of_protocol in scores.items() if others else ():
+        ours = _by_measure(of_protocol.frames)
+        measures: dict[str, dict[str, Any]] = {measure: {} for measure in ours}
+        for name, rows in others.items():
+            theirs = _by_measure([row for row in rows if row["protocol"] == protocol])
+            for measure in ours.keys() & theirs.keys():
+                measures[measure][name] = compare_paired(ours[measure], theirs[measure], seed=0)
+        for of_measure in measures.values():
+            for test in ("p_signed_rank", "p_rank_sum"):
+                adjusted = holm({name: found[test] for name, found in of_measure.items()})
+                for name, found in of_measure.items():
+                    found[f"{test}_holm"] = adjusted[name]
+        result[protocol] = {measure: found for measure, found in measures.items() if found}
+    return result
+
+
+def _by_measure(rows: Sequence[dict]) -> dict[str, dict[str, list[float]]]:
+    """measure -> patient -> values of that patient's frames, undefined ones left out."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for column, scale in COMPARED.items():
+            value = scale * float(row[column])
+            measure = "dice_percent" if column == "dice" else f"{column}_{row['unit']}"
+            if np.isfinite(value):
+                found.setdefault(measure, {}).setdefault(row["patient_id"], []).append(value)
+    return found
 
 
 def pick_overlays(cases: Sequence[tuple[Clip, np.ndarray]], rows: Sequence[dict], count: int = 4) -> list[Overlay]:
@@ -142,7 +297,8 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
     simulated = data.simulate.patients
     return {
         "data set": {"camus": "CAMUS", "echonet_dynamic": "EchoNet-Dynamic", "store": "prepared store"}[data.format],
-        "data": f"simulated, {simulated} patients, seed {data.simulate.seed}" if simulated else f"{data.format}",
+        "data": f"simulated, {simulated} patients, seed {data.simulate.seed}" if simulated
+        else "a simulated tree" if is_simulated(config) else data.format,
         "split": f"{split}, {clips} clips; skipped: {skipped}",
         "labels used in training": "ED and ES" if data.training_labels == "ed_es" else "every annotated frame",
         "network input": f"{data.frames} frames of {data.size}x{data.size}, ED to ES, grey levels 0..1",
@@ -157,9 +313,12 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
             ) if on
         ) or "baseline",
         "training": f"{config.training.epochs} epochs, batch {data.batch_clips} clips, seed {config.seed}",
-        "version": f"echoforge_jax {__version__}",
-        "date": datetime.date.today().isoformat(),
+        **_about(),
     }  # fmt: skip
+
+
+def _about() -> dict[str, str]:
+    return {"version": f"echoforge_jax {__version__}", "date": datetime.date.today().isoformat()}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -184,6 +343,22 @@ def table(result: dict[str, Any]) -> str:
                     for key, label in (("hd", "HD"), ("hd95", "HD95 (pooled)"), ("assd", "ASSD"))
                 ]
                 lines.append(f"        {', '.join(parts)}; {distances['hd']['n_undefined']} undefined")
+        if small := s.get("network_resolution"):
+            lines.append(
+                f"        at the network's {small['size']}x{small['size']}: mDice "
+                f"{number(small['dice_percent']['mean'], '.2f')} %"
+            )
+        if steady := s["temporal"]:
+            excess, rough, pieces = (
+                number(steady[key]["mean"], form)
+                for key, form in (
+                    ("frame_to_frame_dice_excess", "+.4f"), ("area_roughness_ratio", ".2f"), ("frames_in_pieces", ".2f")
+                )
+            )  # fmt: skip
+            lines.append(
+                f"        frame-to-frame Dice minus the reference's {excess}, area roughness {rough} x its, "
+                f"{pieces} frames in pieces a clip ({steady['n_clips']} clips)"
+            )
         for method, ef in s["ejection_fraction"].items():
             if ef["agreement"]:
                 a = ef["agreement"]
@@ -191,17 +366,24 @@ def table(result: dict[str, Any]) -> str:
                     f"        EF {method}: r {number(a['pearson_r'], '.3f')}, bias {number(a['bias'], '+.2f')} points, "
                     f"SD {number(a['sd'], '.2f')}, {a['n']} patients"
                 )
+        for measure, others in result["comparisons"].get(protocol, {}).items():
+            for name, c in others.items():
+                lines.append(
+                    f"        {measure} against {name}: {c['difference']:+.3f} "
+                    f"[{c['ci95'][0]:.3f}, {c['ci95'][1]:.3f}], "
+                    f"signed-rank p {c['p_signed_rank']:.3g} (Holm {c['p_signed_rank_holm']:.3g}), "
+                    f"rank-sum p {c['p_rank_sum']:.3g} (Holm {c['p_rank_sum_holm']:.3g}), {c['n_patients']} patients"
+                )
     return "\n".join(lines)
 
 
-def _write_tables(workdir: Path, frame_rows: dict[str, list[dict]], ef_rows: dict[str, list[dict]]) -> None:
-    for name, rows_by_protocol in (("per_frame.csv", frame_rows), ("per_patient.csv", ef_rows)):
-        rows = [{"protocol": protocol, **row} for protocol, rows in rows_by_protocol.items() for row in rows]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        _write(workdir / name, text.getvalue())
+def _write_table(path: Path, rows_by_protocol: dict[str, list[dict]]) -> None:
+    rows = [{"protocol": protocol, **row} for protocol, rows in rows_by_protocol.items() for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(path, text.getvalue())
 
 
 def _write(path: Path, text: str) -> None:

@@ -48,20 +48,21 @@ DEFINITIONS = {
     "assd": "mean of the border distances of both directions pooled; often published as ASD",
     "asd_prediction_to_reference": "mean distance of the prediction's border points to the reference's border",
     "asd_reference_to_prediction": "mean distance of the reference's border points to the prediction's border",
-    "boundary_f_1": "boundary F-score: harmonic mean of the shares of border points within 1 mm (1 px where the spacing "
-    "is not known) of the other border",
+    "boundary_f_1": "boundary F-score: harmonic mean of the shares of border points within 1 mm (1 px where the "
+    "spacing is not known) of the other border",
     "boundary_f_2": "the same within 2 mm (2 px)",
-    "frame_to_frame_dice_excess": "mean Dice of each predicted mask and the next, minus the reference's own: negative is "
-    "flicker, positive lags",
+    "frame_to_frame_dice_excess": "mean Dice of each predicted mask and the next, minus the reference's own: negative "
+    "is flicker, positive lags",
     "area_roughness_ratio": "RMS second difference of the area curve over its mean, prediction / reference",
     "frames_in_pieces": "predicted masks of more than one 4-connected component, a clip",
     "undefined": "distances of a frame in which exactly one of the two masks is empty; left out of the mean, counted",
     "ci95": "95 % percentile bootstrap, patients drawn with replacement, 2000 draws",
     "biplane_discs": "20 discs from 4CH and 2CH, length of the instant, the longer of the two views (ASE)",
     "single_plane_discs": "20 discs from 4CH, length of the instant",
-    "folland": "three segments from 4CH (Folland 1979): (A_m + (A_m + A_p) / 2 + A_p / 3) L / 3, circles a third of the "
-    "length from either end",
-    "camus_official": "20 discs from 4CH and 2CH, ONE disc height for ED and ES, as in CAMUS's published numbers: reads low",
+    "folland": "three segments from 4CH (Folland 1979): (A_m + (A_m + A_p) / 2 + A_p / 3) L / 3, circles a third of "
+    "the length from either end",
+    "camus_official": "20 discs from 4CH and 2CH, ONE disc height for ED and ES, as in CAMUS's published "
+    "numbers: reads low",
     "bias": "prediction - reference, signed, percentage points; the reference EF is measured by the same method",
 }
 NO_FOUR_CHAMBER, NEEDS_TWO_VIEWS, NEEDS_SPACING = "no 4CH view", "needs 4CH and 2CH", "needs the pixel spacing"
@@ -209,6 +210,7 @@ def summarise(
         if temporal_rows
         else None,
         "ejection_fraction": {method: _ef_summary(ef_rows, method, seed) for method in EF_METHODS},
+        "network_resolution": None,  # filled in where a network was at hand
         "definitions": DEFINITIONS,
     }
     return _json_able(summary)

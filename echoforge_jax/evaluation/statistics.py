@@ -8,6 +8,7 @@ resemble each other, so the bootstrap draws patients, never frames.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -114,7 +115,8 @@ def compare_paired(
         raise ValueError("a value is not finite: leave undefined values out and count them")
     difference = dict(zip(shared, ((d,) for d in x - y), strict=True))
     changed = bool(shared) and bool(np.any(x != y))
-    signed_rank, rank_sum = (stats.wilcoxon(x, y), stats.ranksums(x, y)) if changed else (None, None)
+    signed_rank: Any = stats.wilcoxon(x, y) if changed else None
+    rank_sum: Any = stats.ranksums(x, y) if changed else None
     unchanged = 1.0 if shared else np.nan
     return {
         "n_patients": len(shared),

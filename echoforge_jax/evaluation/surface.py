@@ -29,7 +29,8 @@ class SurfaceDistances:
         asd_reference_to_prediction: the other way.
         assd: mean of the distances of both directions pooled.
         boundary_f_1: boundary F-score, 0..1, at a tolerance of 1 unit: the harmonic mean of the shares of either
-            border's points that lie within it of the other (Csurka et al., BMVC 2013). 1 for two empty masks, 0 for one.
+            border's points that lie within it of the other (Csurka et al., BMVC 2013); 1 for two empty masks, 0
+            for one.
         boundary_f_2: the same at 2 units.
     """
 

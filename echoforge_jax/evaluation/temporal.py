@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from jaxtyping import Bool
 from skimage import measure
@@ -37,12 +39,12 @@ def temporal_consistency(
         "frame_to_frame_dice_excess": steady - true,
         "area_roughness": rough,
         "area_roughness_ratio": rough / true_rough if true_rough > 0 else np.nan,
-        "frames_in_pieces": sum(int(np.max(measure.label(mask, connectivity=1))) > 1 for mask in prediction),
+        "frames_in_pieces": sum(int(np.asarray(measure.label(mask, connectivity=1)).max()) > 1 for mask in prediction),
     }
 
 
 def _frame_to_frame(masks: Bool[np.ndarray, "t h w"]) -> float:
-    return float(np.mean([dice(a, b) for a, b in zip(masks, masks[1:], strict=False)])) if len(masks) > 1 else np.nan
+    return float(np.mean([dice(a, b) for a, b in itertools.pairwise(masks)])) if len(masks) > 1 else np.nan
 
 
 def _roughness(masks: Bool[np.ndarray, "t h w"]) -> float:

@@ -24,8 +24,20 @@ from echoforge_jax.report.figures import Overlay
 
 TEMPLATE = "template.html"
 PER_GROUP = 3  # overlays each of worst, median, best
-METHOD_NAMES = {"biplane_discs": "biplane, 20 discs", "single_plane_discs": "single plane (4CH), 20 discs"}
+METHOD_NAMES = {
+    "biplane_discs": "biplane, 20 discs",
+    "single_plane_discs": "single plane (4CH), 20 discs",
+    "folland": "single plane (4CH), Folland's three segments",
+    "camus_official": "biplane, CAMUS's one disc height",
+}
+BOUNDARY_F = ("boundary_f_1", "boundary_f_2")
+MEASURES = {"dice_percent": "Dice, points"}
 SORT_SCRIPT = """
+document.querySelectorAll("input[data-filters]").forEach(input => input.addEventListener("input", () => {
+  const wanted = input.value.trim().toLowerCase();
+  for (const row of document.getElementById(input.dataset.filters).tBodies[0].rows)
+    row.hidden = !row.textContent.toLowerCase().includes(wanted);
+}));
 document.querySelectorAll("table.sortable").forEach(table => {
   table.querySelectorAll("th button").forEach((button, column) => button.addEventListener("click", () => {
     const heading = button.parentNode, up = heading.getAttribute("aria-sort") !== "ascending", body = table.tBodies[0];
@@ -74,6 +86,7 @@ def write_report(
     overlays: list[Overlay],
     card: dict[str, str],
     simulated: bool,
+    comparisons: Mapping[str, Mapping[str, Mapping[str, Mapping]]] | None = None,
 ) -> None:
     """Writes the report; the file appears whole or not at all.
 
@@ -120,7 +133,9 @@ def write_report(
             }
             for name, summary in summaries.items()
         },
-        distances=DISTANCES,
+        distances=(*DISTANCES, *BOUNDARY_F),
+        comparisons=comparisons or {},
+        measures=MEASURES,
         methods=METHOD_NAMES,
         definitions=next((summary["definitions"] for summary in summaries.values()), {}),
         curves=_picture(figures.learning_curves, history) if _has_values(history) else None,
@@ -177,7 +192,7 @@ def _patients(frame_rows: Sequence[Mapping], ef_rows: Sequence[Mapping]) -> list
     for patient_id in dict.fromkeys([*frames_of, *ef_of]):
         frames, ef = frames_of.get(patient_id, []), ef_of.get(patient_id, {})
         units = {row["unit"] for row in frames}
-        notes = [f"{METHOD_NAMES[m]}: {ef[f'{m}_failure']}" for m in EF_METHODS if ef.get(f"{m}_failure")]
+        notes = dict.fromkeys(f"EF: {ef[f'{m}_failure']}" for m in EF_METHODS if ef.get(f"{m}_failure"))
         patients.append(
             {
                 "patient_id": patient_id,

@@ -183,7 +183,9 @@ def every_ef(seed, shape):
             views[instant, view] = measure_discs(mask, spacing)
     ed_4ch, es_4ch, ed_2ch, es_2ch = (views[i, v] for v in ("4ch", "2ch") for i in ("ed", "es"))
     return ef, {
-        "biplane_discs": ef_percent(*(ejection_fraction.biplane_discs(a, b) for a, b in ((ed_4ch, ed_2ch), (es_4ch, es_2ch)))),
+        "biplane_discs": ef_percent(
+            *(ejection_fraction.biplane_discs(a, b) for a, b in ((ed_4ch, ed_2ch), (es_4ch, es_2ch)))
+        ),
         "camus_official": ef_percent(*camus_official(ed_4ch, es_4ch, ed_2ch, es_2ch)),
         "folland": ef_percent(folland(ed_4ch), folland(es_4ch)),
     }

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.records import Clip
+from echoforge_jax.evaluation import evaluator
 from echoforge_jax.evaluation.ejection_fraction import ef_percent, measure_discs, single_plane_discs
-from echoforge_jax.evaluation.evaluator import score_clip, score_ejection_fraction, summarise
+from echoforge_jax.evaluation.evaluator import score_clip, score_clips, score_ejection_fraction, summarise
 
 
 def heart(radius, length, shape=(96, 80)):
@@ -173,3 +174,10 @@ def test_the_semi_protocol_refuses_frames_in_between():
     assert summarise(rows, [], protocol="full", split="test")["n_frames"] == 3
     with pytest.raises(ValueError, match="ED and ES"):
         summarise(rows, [], protocol="semi", split="test")
+
+
+def test_processes_do_not_change_a_row(monkeypatch):
+    monkeypatch.setattr(evaluator, "WORTH_PROCESSES", 1)
+    cases = cohort()
+    frames = [[0, 2]] * len(cases)
+    assert score_clips(cases, frames, processes=2) == score_clips(cases, frames)

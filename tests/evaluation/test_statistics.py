@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from echoforge_jax.evaluation import statistics
 from echoforge_jax.evaluation.statistics import agreement, agreement_ci95, bootstrap_ci, sensitivity_specificity
 
 VALUES = st.lists(st.tuples(st.floats(5, 90), st.floats(5, 90)), min_size=3, max_size=12)
@@ -97,3 +98,32 @@ def test_sensitivity_and_specificity():
     found = sensitivity_specificity(prediction, reference, 40.0, inclusive=True)
     assert found == {"sensitivity": 0.5, "n_positive": 2, "specificity": 0.5, "n_negative": 2}
     assert np.isnan(sensitivity_specificity(prediction, reference, 10.0, inclusive=False)["sensitivity"])
+
+
+def test_paired_tests_equal_scipys_and_pair_by_patient():
+    rng = np.random.default_rng(0)
+    theirs = {f"p{i}": list(rng.normal(90, 3, 4)) for i in range(20)}
+    ours = {key: [v + 0.5 + 0.2 * rng.normal() for v in values] for key, values in theirs.items()}
+    ours["only here"] = [10.0]
+    found = statistics.compare_paired(ours, theirs, seed=0)
+    means = [[float(np.mean(run[key])) for key in theirs] for run in (ours, theirs)]
+    assert (found["n_patients"], found["n_left_out"]) == (20, 1)
+    assert found["difference"] == pytest.approx(np.mean(np.subtract(*means)))
+    assert found["ci95"][0] < found["difference"] < found["ci95"][1]
+    assert found["p_signed_rank"] == pytest.approx(stats.wilcoxon(*means).pvalue)
+    assert found["p_rank_sum"] == pytest.approx(stats.ranksums(*means).pvalue)
+    assert found["p_signed_rank"] < 1e-3 < found["p_rank_sum"]  # the pairing is what shows a small steady gain
+    assert statistics.compare_paired(theirs, theirs, seed=0)["p_signed_rank"] == 1
+    assert np.isnan(statistics.compare_paired({}, theirs, seed=0)["p_signed_rank"])
+
+
+def test_holm_of_its_textbook_example():
+    adjusted = statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "none": np.nan})
+    assert [adjusted[key] for key in "dacb"] == pytest.approx([0.02, 0.03, 0.06, 0.06])
+    assert np.isnan(adjusted["none"])
+
+
+def test_classes_count_reference_by_prediction():
+    reference, prediction = np.array([40.0, 41, 49.9, 50, 30]), np.array([39.0, 50, 45, 60, 44])
+    table = statistics.class_table(prediction, reference, (40.0, np.nextafter(50.0, 0)))
+    assert table == [[1, 1, 0], [0, 1, 1], [0, 0, 1]]

@@ -66,10 +66,24 @@ def test_directed_percentile_differs_from_pooled_on_one_sided_error():
 
 def test_empty_masks():
     empty, full = np.zeros((8, 9), bool), np.ones((8, 9), bool)
-    assert (values(surface_distances(empty, empty, (1.0, 2.0))) == 0).all()
-    assert np.isnan(values(surface_distances(empty, full, (1.0, 2.0)))).all()
-    assert np.isnan(values(surface_distances(full, empty, (1.0, 2.0)))).all()
-    assert (values(surface_distances(full, full, (1.0, 2.0))) == 0).all()
+    for a, b, distance, score in (
+        (empty, empty, 0, 1),
+        (empty, full, np.nan, 0),
+        (full, empty, np.nan, 0),
+        (full, full, 0, 1),
+    ):
+        found = values(surface_distances(a, b, (1.0, 2.0)))
+        np.testing.assert_array_equal(found, [distance] * 6 + [score] * 2)
+
+
+def test_boundary_f_score_of_a_shifted_square():
+    a, b = square(10, 10), square(10, 11)  # one pixel to the right
+    assert surface_distances(a, b, (1.0, 1.0)).boundary_f_1 == 1
+    assert surface_distances(a, b, (1.0, 2.5)).boundary_f_2 < 1 == surface_distances(a, b, (1.0, 2.0)).boundary_f_2
+    down = surface_distances(a, square(15, 10), (1.0, 1.0))
+    # Of 36 border points the sides' lower five and the bottom row's two ends lie on the other border; two more rows of
+    # the sides, and the ends of the other top and bottom rows, lie within 1 px of it.
+    assert 12 / 36 <= down.boundary_f_1 < down.boundary_f_2 < 1
 
 
 def test_border_treats_the_picture_edge_as_outside():
@@ -107,15 +121,15 @@ def test_agrees_with_simpleitk(seed, spacing):
 @given(MASKS, MASKS, st.floats(0.1, 10))
 def test_symmetric_scaled_by_spacing_and_ordered(a, b, factor):
     forward, backward = surface_distances(a, b, (0.7, 1.3)), surface_distances(b, a, (0.7, 1.3))
-    swap = [0, 1, 2, 4, 3, 5]
+    swap = [0, 1, 2, 4, 3, 5, 6, 7]
     np.testing.assert_allclose(values(forward), values(backward)[swap], rtol=1e-12)
     scaled = surface_distances(a, b, (0.7 * factor, 1.3 * factor))
-    np.testing.assert_allclose(values(scaled), factor * values(forward), rtol=1e-9)
+    np.testing.assert_allclose(values(scaled)[:6], factor * values(forward)[:6], rtol=1e-9)
     np.testing.assert_allclose(values(surface_distances(a.T, b.T, (1.3, 0.7))), values(forward), rtol=1e-9)
     if np.isfinite(forward.hd):
         # hd95 may exceed hd95_directed by a little: percentiles of few points are interpolated.
         assert max(forward.assd, forward.hd95, forward.hd95_directed) <= forward.hd + 1e-12
-    assert (values(surface_distances(a, a, (0.7, 1.3))) == 0).all()
+    np.testing.assert_array_equal(values(surface_distances(a, a, (0.7, 1.3))), [0] * 6 + [1] * 2)
 
 
 @settings(deadline=None)

@@ -61,7 +61,8 @@ def rows(n=12, unit="mm", seed=0):
                 frame_rows.append({
                     "patient_id": f"patient{i:04d}", "view": view, "phase": phase, "frame": frame,
                     "quality": ("Good", "Medium", "Poor", None)[i % 4], "dice": overlap,
-                    "iou": overlap / (2 - overlap), **distance, "unit": unit, "empty_prediction": gone,
+                    "iou": overlap / (2 - overlap), **distance,
+                    "boundary_f_1": overlap / 2, "boundary_f_2": overlap, "unit": unit, "empty_prediction": gone,
                     "empty_reference": False,
                 })  # fmt: skip
         row = {"patient_id": f"patient{i:04d}", "quality": "Good", "views": "2CH+4CH", "ef_stated_percent": 50.0 + i}
@@ -145,7 +146,10 @@ def test_the_page_holds_the_numbers(report):
     assert f"{distances['assd']['mean']:.3f}" in text
     for method in EF_METHODS:
         found = summary["ejection_fraction"][method]
-        assert f"r = {found['agreement']['pearson_r']:.3f}" in text
+        assert f"{found['agreement']['pearson_r']:.3f}" in text
+        assert f"{found['agreement']['bias']:+.2f}" in text
+    for method in EF_METHODS[:2]:  # the cards above hold these
+        found = summary["ejection_fraction"][method]
         assert f"bias {found['agreement']['bias']:+.2f} points; n = 11, failed 1" in text
     assert "1 × prediction: the mask is empty" in text  # noqa: RUF001
     assert all(f"patient{i:04d}" in text for i in range(12))

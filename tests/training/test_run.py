@@ -72,6 +72,9 @@ def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Conf
     metrics = json.loads((finished / "metrics.json").read_text())
     assert set(metrics["protocols"]) == {"semi", "full"}
     assert metrics["protocols"]["semi"]["n_frames"] == 4 and metrics["protocols"]["full"]["n_frames"] == 10
+    small = metrics["protocols"]["semi"]["network_resolution"]
+    assert small["size"] == run_config.data.size and small["dice_percent"]["n_frames"] == 4
+    assert metrics["protocols"]["full"]["temporal"]["n_clips"] > 0
     report = (finished / "report.html").read_text()
     assert "http://" not in report and "https://" not in report and "Dice" in report
     frames = (finished / "per_frame.csv").read_text().splitlines()
