@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import hashlib
 import importlib.util
 import io
 import json
@@ -120,6 +121,30 @@ def cell_name(changes: Changes, seed: int) -> str:
     return f"{'_'.join(parts)}_seed{seed}"
 
 
+def digest(base: Any) -> str:
+    """Of everything in the base configuration but where the data lie: cells of another base are not the same cells."""
+    values = dataclasses.asdict(read_config(base))
+    values["data"].pop("root")
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def is_finished(file: Path, base_digest: str) -> bool:
+    """Whether the cell's JSON is there.
+
+    Raises:
+        ConfigError: it is there, and was made with another base configuration.
+    """
+    if not file.is_file():
+        return False
+    found = json.loads(file.read_text(encoding="utf-8"))["base"]
+    if found != base_digest:
+        raise ConfigError(
+            f"{file} was made with another base configuration ({found}, now {base_digest}); remove it, or give another "
+            "--results folder"
+        )
+    return True
+
+
 def run_cell(base: Any, changes: Changes, seed: int, work: Path, result_file: Path) -> Outcome:
     """Trains and scores one cell, and writes its JSON."""
     values = base.copy_and_resolve_references()
@@ -133,7 +158,7 @@ def run_cell(base: Any, changes: Changes, seed: int, work: Path, result_file: Pa
     start = time.monotonic()
     if run(config, work) is Outcome.INTERRUPTED:
         return Outcome.INTERRUPTED
-    result = summarise_cell(config, changes, seed, work)
+    result = {"base": digest(base), **summarise_cell(config, changes, seed, work)}
     result["minutes_of_the_last_session"] = round((time.monotonic() - start) / 60, 1)
     result_file.parent.mkdir(parents=True, exist_ok=True)
     result_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -308,7 +333,8 @@ def main() -> None:
             for table in arguments.table:
                 for row in TABLES[table]:
                     wanted.setdefault(cell_name(row.changes, seed), (row.changes, seed))
-        open_cells = [name for name in wanted if not (results / f"{name}.json").is_file()]
+        of_base = digest(base)
+        open_cells = [name for name in wanted if not is_finished(results / f"{name}.json", of_base)]
         say(f"{len(wanted)} cells, {len(wanted) - len(open_cells)} finished; to run: {', '.join(open_cells) or 'none'}")
         if arguments.dry_run:
             return

@@ -43,6 +43,17 @@ def test_every_cell_is_a_valid_configuration():
         read_base(reproduce.ROOT / "configs/ablations/small.py", ["training.epochs=many"])
 
 
+def test_a_cell_of_another_base_is_not_taken_for_finished(tmp_path):
+    path = reproduce.ROOT / "configs/ablations/small.py"
+    base, moved, longer = (read_base(path, [s]) for s in ("seed=0", "data.root=elsewhere", "training.epochs=7"))
+    assert reproduce.digest(base) == reproduce.digest(moved) != reproduce.digest(longer)
+    (tmp_path / "cell.json").write_text(json.dumps({"base": reproduce.digest(base)}))
+    assert reproduce.is_finished(tmp_path / "cell.json", reproduce.digest(moved))
+    assert not reproduce.is_finished(tmp_path / "other.json", reproduce.digest(base))
+    with pytest.raises(ConfigError, match="another base"):
+        reproduce.is_finished(tmp_path / "cell.json", reproduce.digest(longer))
+
+
 def test_a_table_pairs_by_patient_and_seed(tmp_path, capsys):
     for row, shift in zip(TABLES["table3"], (0, 1, 0.5, 2), strict=True):
         for seed in range(2) if row.label != "+ TSF + ARC" else (0,):
