@@ -23,7 +23,7 @@ def get_config():
     config.model.input_mean = (0.2,)
     config.model.input_std = (0.2,)
     config.optimiser.learning_rate = 2e-3
-    config.training.epochs = 10
+    config.training.epochs = 20
     config.training.validate_every_epochs = 5
     config.training.checkpoint_every_epochs = 2
     return config
