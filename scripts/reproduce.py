@@ -82,6 +82,8 @@ def read_base(path: Path, settings: Sequence[str]) -> Any:
         raise ConfigError(f"{path} is missing; expected a file with get_config()")
     spec = importlib.util.spec_from_file_location("reproduced_config", path)
     assert spec and spec.loader
+    if str(ROOT) not in sys.path:  # configurations import each other from the project's root
+        sys.path.insert(0, str(ROOT))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config()

@@ -1,7 +1,7 @@
 """The paper's semi-supervised setting, small enough for 2 CPU cores: simulated clips of ten frames, ED and ES labelled.
 
-The quickstart's network on three times its patients. `scripts/reproduce.py --scale=small` changes this configuration cell
-by cell; by hand: `python -m echoforge_jax.train --config=configs/ablations/small.py`.
+The quickstart's network on three times its patients. `scripts/reproduce.py --scale=small` changes this configuration
+cell by cell; by hand: `python -m echoforge_jax.train --config=configs/ablations/small.py`.
 """
 
 from configs.quickstart import get_config as quickstart
