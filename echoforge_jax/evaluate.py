@@ -17,7 +17,8 @@ from absl import app, flags
 from echoforge_jax.cli import exit_with, parse_flags
 from echoforge_jax.config import ConfigError
 from echoforge_jax.inference import Predictor
-from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks, table
+from echoforge_jax.report.text import table
+from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished or interrupted training.")
 _SPLIT = flags.DEFINE_enum("split", None, ["train", "validation", "test"], "What to score; default: the config's.")

@@ -26,13 +26,16 @@ from data_pipelines.records import Clip, Skipped, summarise_skipped
 from data_pipelines.simulator.cohort import STATE_FILE as COHORT_FILE
 from echoforge_jax import __version__
 from echoforge_jax.config import Config, ConfigError
-from echoforge_jax.evaluation.evaluator import score_clips, score_ejection_fraction, score_temporal, summarise
-from echoforge_jax.evaluation.statistics import compare_paired, holm
+from echoforge_jax.evaluation.comparison import compare_rows
+from echoforge_jax.evaluation.evaluator import overlap_and_distance, score_clips, score_temporal, summarise
+from echoforge_jax.evaluation.patients import score_ejection_fraction
 from echoforge_jax.inference import Predictor
-from echoforge_jax.report.figures import Overlay, overlay_grid
 from echoforge_jax.report.html import write_report
+from echoforge_jax.report.overlays import Overlay, overlay_grid
+from echoforge_jax.report.selection import Animation, Case, pick_animations, pick_curves, pick_overlays
 from echoforge_jax.training.data import source_of
 from echoforge_jax.training.log import progress_bar, read_metrics, say
+from echoforge_jax.training.workdir import git_commit
 
 
 def protocol_clip(clip: Clip, protocol: str, frames: int) -> Clip:
@@ -65,8 +68,18 @@ def choose_split(config: Config) -> str:
     return "test" if entries else "validation"
 
 
-Case = tuple[Clip, np.ndarray]
-COMPARED = {"dice": 100.0, "hd95": 1.0, "assd": 1.0}  # columns of per_frame.csv and what they are multiplied by
+@dataclasses.dataclass
+class Pictures:
+    """What a report shows besides numbers: frames of its first protocol, clips and volume curves of its last."""
+
+    overlays: list[Overlay] = dataclasses.field(default_factory=list)
+    animations: list[Animation] = dataclasses.field(default_factory=list)
+    curves: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def add(self, cases: Sequence[Case], scores: Scores) -> None:
+        self.overlays = self.overlays or pick_overlays(cases, scores.frames)
+        self.animations = pick_animations(cases, scores.frames)
+        self.curves = pick_curves(cases, scores.patients)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +110,7 @@ def evaluate(
     if "full" in protocols and all(len(clip) == 2 for clip in clips):
         say("these clips are ED and ES alone: protocol 'full' would repeat 'semi' and is left out")
         protocols = [p for p in protocols if p != "full"] or ["semi"]
-    scores, overlays = {}, []
+    scores, pictures = {}, Pictures()
     for protocol in protocols:
         shown = [protocol_clip(clip, protocol, config.data.frames) for clip in clips]
         native: dict[int, Case] = {}
@@ -114,14 +127,15 @@ def evaluate(
         cases = [native[i] for i in range(len(shown))]
         of_protocol = score_cases(cases, protocol, split, config.seed, config.evaluation.processes)
         at_size = [small[i] for i in range(len(shown))]
+        wanted = [scored_frames(clip, protocol) for clip, _ in at_size]
+        rows = score_clips(at_size, wanted, config.evaluation.processes)
         of_protocol.summary["network_resolution"] = {
-            "size": predictor.size,
-            **_overlap_and_distance(at_size, protocol, split, config.seed, config.evaluation.processes),
-        }
+            "size": predictor.size, **overlap_and_distance(rows, config.seed)
+        }  # fmt: skip
         scores[protocol] = of_protocol
-        overlays = overlays or pick_overlays(cases, of_protocol.frames)
+        pictures.add(cases, of_protocol)
     return write_results(
-        out, scores, overlays=overlays, split=split, skipped=skipped, simulated=is_simulated(config), against=against,
+        out, scores, pictures=pictures, split=split, skipped=skipped, simulated=is_simulated(config), against=against,
         card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none"),
         history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
     )  # fmt: skip
@@ -139,14 +153,14 @@ def evaluate_masks(
         FileNotFoundError: a tree is missing or holds no mask.
         EmptySplit: no prediction fits a reference under any of the protocols.
     """
-    scores, skipped, overlays = {}, [], []
+    scores, skipped, pictures = {}, [], Pictures()
     for protocol in protocols:
         pairs, left_out = camus_masks.read_pairs(predictions, references, sequences=protocol == "full")
         skipped += left_out
         if pairs:
             cases = [(pair.clip, pair.prediction) for pair in pairs]
             scores[protocol] = score_cases(cases, protocol, "all", seed=0, processes=os.cpu_count() or 1)
-            overlays = overlays or pick_overlays(cases, scores[protocol].frames)
+            pictures.add(cases, scores[protocol])
     if not scores:
         raise EmptySplit(
             f"no mask of {predictions} fits one of {references} ({', '.join(protocols)}): {summarise_skipped(skipped)}"
@@ -158,7 +172,7 @@ def evaluate_masks(
     }  # fmt: skip
     simulated = (references / COHORT_FILE).exists()
     return write_results(
-        out, scores, overlays=overlays, split="all", skipped=skipped, simulated=simulated, against=against, card=card,
+        out, scores, pictures=pictures, split="all", skipped=skipped, simulated=simulated, against=against, card=card,
         history=[],
     )  # fmt: skip
 
@@ -177,19 +191,11 @@ def score_cases(cases: Sequence[Case], protocol: str, split: str, seed: int, pro
     return Scores(summary, rows, patients, temporal)
 
 
-def _overlap_and_distance(
-    cases: Sequence[Case], protocol: str, split: str, seed: int, processes: int
-) -> dict[str, Any]:
-    rows = score_clips(cases, [scored_frames(clip, protocol) for clip, _ in cases], processes)
-    summary = summarise(rows, [], protocol=protocol, split=split, seed=seed)
-    return {key: summary[key] for key in ("dice_percent", "iou_percent", "distances")}
-
-
 def write_results(
     out: Path,
     scores: dict[str, Scores],
     *,
-    overlays: list[Overlay],
+    pictures: Pictures,
     card: dict[str, str],
     history: list[dict],
     skipped: Sequence[Skipped],
@@ -211,13 +217,14 @@ def write_results(
     ):
         if rows_by_protocol:
             _write_table(out / name, rows_by_protocol)
-    (out / "overlays.png").write_bytes(overlay_grid(overlays, 4))
+    (out / "overlays.png").write_bytes(overlay_grid(pictures.overlays, 4))
     summaries = {protocol: s.summary for protocol, s in scores.items()}
     write_report(
         out / "report.html", title=f"EchoForge: {out.resolve().name}", summaries=summaries,
         frame_rows={protocol: s.frames for protocol, s in scores.items()},
         ef_rows={protocol: s.patients for protocol, s in scores.items()},
-        history=history, overlays=overlays, card=card, simulated=simulated, comparisons=comparisons,
+        history=history, overlays=pictures.overlays, animations=pictures.animations, curves=pictures.curves,
+        card=card, simulated=simulated, comparisons=comparisons,
     )  # fmt: skip
     result = {
         "split": split, "simulated": simulated, "protocols": summaries, "comparisons": comparisons,
@@ -227,68 +234,32 @@ def write_results(
     return result
 
 
-def compare_runs(scores: dict[str, Scores], against: Sequence[Path]) -> dict[str, dict[str, dict[str, Any]]]:
-    """protocol -> measure -> other run -> `compare_paired` by patient, with Holm's correction over the other runs.
+def read_frames(folder: Path) -> list[dict[str, str]]:
+    """The rows of per_frame.csv of an evaluation's folder.
 
-    A measure is "dice_percent", or a distance with its unit ("hd95_mm"); a difference is this run - the other.
+    Raises:
+        ConfigError: there is none.
+    """
+    if not (folder / "per_frame.csv").is_file():
+        raise ConfigError(f"{folder} holds no per_frame.csv; expected a folder that evaluate wrote into")
+    with (folder / "per_frame.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def compare_runs(scores: dict[str, Scores], against: Sequence[Path]) -> dict[str, dict[str, dict[str, Any]]]:
+    """protocol -> `compare_rows` with the folders of other evaluations.
 
     Raises:
         ConfigError: a folder holds no per_frame.csv.
     """
-    others = {}
-    for folder in against:
-        if not (folder / "per_frame.csv").is_file():
-            raise ConfigError(f"{folder} holds no per_frame.csv; expected a folder that evaluate wrote into")
-        with (folder / "per_frame.csv").open(newline="", encoding="utf-8") as stream:
-            others[str(folder)] = list(csv.DictReader(stream))
-    result: dict[str, dict[str, dict[str, Any]]] = {}
-    for protocol, of_protocol in scores.items() if others else ():
-        ours = _by_measure(of_protocol.frames)
-        measures: dict[str, dict[str, Any]] = {measure: {} for measure in ours}
-        for name, rows in others.items():
-            theirs = _by_measure([row for row in rows if row["protocol"] == protocol])
-            for measure in ours.keys() & theirs.keys():
-                measures[measure][name] = compare_paired(ours[measure], theirs[measure], seed=0)
-        for of_measure in measures.values():
-            for test in ("p_signed_rank", "p_rank_sum"):
-                adjusted = holm({name: found[test] for name, found in of_measure.items()})
-                for name, found in of_measure.items():
-                    found[f"{test}_holm"] = adjusted[name]
-        result[protocol] = {measure: found for measure, found in measures.items() if found}
-    return result
-
-
-def _by_measure(rows: Sequence[dict]) -> dict[str, dict[str, list[float]]]:
-    """measure -> patient -> values of that patient's frames, undefined ones left out."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        for column, scale in COMPARED.items():
-            value = scale * float(row[column])
-            measure = "dice_percent" if column == "dice" else f"{column}_{row['unit']}"
-            if np.isfinite(value):
-                found.setdefault(measure, {}).setdefault(row["patient_id"], []).append(value)
-    return found
-
-
-def pick_overlays(cases: Sequence[tuple[Clip, np.ndarray]], rows: Sequence[dict], count: int = 4) -> list[Overlay]:
-    """The worst, the middle and the best frames by Dice, `count` of each."""
-    by_id = {(clip.patient_id, clip.view): (clip, mask) for clip, mask in cases}
-    ranked = sorted(rows, key=lambda row: row["dice"])
-    middle = max(len(ranked) // 2 - count // 2, 0)
-    groups = {"worst": ranked[:count], "median": ranked[middle : middle + count], "best": ranked[::-1][:count]}
-    overlays = []
-    for name, chosen in groups.items():
-        for row in chosen:
-            clip, mask = by_id[row["patient_id"], row["view"]]
-            t = row["frame"]
-            overlays.append(
-                Overlay(
-                    image=clip.frames[t], prediction=mask[t] > 0, reference=clip.masks[t] == 1,
-                    spacing=clip.spacing_mm or (1.0, 1.0),
-                    caption=f"{name}: {row['patient_id']} {row['view']} {row['phase']}, Dice {100 * row['dice']:.1f} %",
-                )
-            )  # fmt: skip
-    return overlays
+    others = {str(folder): read_frames(folder) for folder in against}
+    return {
+        protocol: compare_rows(
+            of_protocol.frames,
+            {name: [row for row in rows if row["protocol"] == protocol] for name, rows in others.items()},
+        )
+        for protocol, of_protocol in (scores.items() if others else ())
+    }
 
 
 def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[str, str]:
@@ -318,63 +289,11 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
 
 
 def _about() -> dict[str, str]:
-    return {"version": f"echoforge_jax {__version__}", "date": datetime.date.today().isoformat()}
-
-
-def table(result: dict[str, Any]) -> str:
-    """The short table a training ends with."""
-    lines = [f"split {result['split']}{', SIMULATED data' if result['simulated'] else ''}"]
-    number = lambda value, form: "n/a" if value is None else format(value, form)
-    for protocol, s in result["protocols"].items():
-        dice = s["dice_percent"]
-        low, high = dice["ci95"] or (None, None)
-        lines.append(
-            f"  {protocol:5} mDice {number(dice['mean'], '.2f')} % [{number(low, '.2f')}, {number(high, '.2f')}] "
-            f"({dice['n_frames']} frames, {s['n_patients']} patients)"
-        )
-        for phase, scores in s["by_phase"].items():
-            lines.append(f"        {phase:8} {number(scores['dice_percent']['mean'], '.2f')} %")
-        for view, scores in s["by_view"].items():
-            lines.append(f"        {view:8} {number(scores['dice_percent']['mean'], '.2f')} %")
-        for unit, distances in s["distances"].items():
-            if distances["hd"]["n"] or distances["hd"]["n_undefined"]:
-                parts = [
-                    f"{label} {number(distances[key]['mean'], '.2f')} {unit}"
-                    for key, label in (("hd", "HD"), ("hd95", "HD95 (pooled)"), ("assd", "ASSD"))
-                ]
-                lines.append(f"        {', '.join(parts)}; {distances['hd']['n_undefined']} undefined")
-        if small := s.get("network_resolution"):
-            lines.append(
-                f"        at the network's {small['size']}x{small['size']}: mDice "
-                f"{number(small['dice_percent']['mean'], '.2f')} %"
-            )
-        if steady := s["temporal"]:
-            excess, rough, pieces = (
-                number(steady[key]["mean"], form)
-                for key, form in (
-                    ("frame_to_frame_dice_excess", "+.4f"), ("area_roughness_ratio", ".2f"), ("frames_in_pieces", ".2f")
-                )
-            )  # fmt: skip
-            lines.append(
-                f"        frame-to-frame Dice minus the reference's {excess}, area roughness {rough} x its, "
-                f"{pieces} frames in pieces a clip ({steady['n_clips']} clips)"
-            )
-        for method, ef in s["ejection_fraction"].items():
-            if ef["agreement"]:
-                a = ef["agreement"]
-                lines.append(
-                    f"        EF {method}: r {number(a['pearson_r'], '.3f')}, bias {number(a['bias'], '+.2f')} points, "
-                    f"SD {number(a['sd'], '.2f')}, {a['n']} patients"
-                )
-        for measure, others in result["comparisons"].get(protocol, {}).items():
-            for name, c in others.items():
-                lines.append(
-                    f"        {measure} against {name}: {c['difference']:+.3f} "
-                    f"[{c['ci95'][0]:.3f}, {c['ci95'][1]:.3f}], "
-                    f"signed-rank p {c['p_signed_rank']:.3g} (Holm {c['p_signed_rank_holm']:.3g}), "
-                    f"rank-sum p {c['p_rank_sum']:.3g} (Holm {c['p_rank_sum_holm']:.3g}), {c['n_patients']} patients"
-                )
-    return "\n".join(lines)
+    commit = git_commit()
+    return {
+        "version": f"echoforge_jax {__version__}" + (f", commit {commit[:12]}" if commit else ""),
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def _write_table(path: Path, rows_by_protocol: dict[str, list[dict]]) -> None:

@@ -19,7 +19,8 @@ from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax.cli import INTERRUPTED, exit_with, parse_flags
 from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
-from echoforge_jax.scoring import choose_split, evaluate, table
+from echoforge_jax.report.text import table
+from echoforge_jax.scoring import choose_split, evaluate
 from echoforge_jax.training.log import progress_bar, say
 from echoforge_jax.training.loop import Outcome, train
 from echoforge_jax.training.workdir import claim, is_done

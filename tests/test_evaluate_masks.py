@@ -9,7 +9,8 @@ import pytest
 from data_pipelines.formats import camus_masks
 from data_pipelines.formats.camus_images import nifti_bytes
 from echoforge_jax.config import ConfigError
-from echoforge_jax.scoring import evaluate_masks, table
+from echoforge_jax.report.text import table
+from echoforge_jax.scoring import evaluate_masks
 
 SPACING = (0.5, 0.8)
 

@@ -1,4 +1,4 @@
-"""Scores predicted masks against the reference: one row a frame, one row a patient, one summary a protocol.
+"""Scores predicted masks against the reference: one row a frame, one row a clip, one summary a protocol.
 
 Rows are plain dicts that can be written as JSON or CSV. The foreground is the LV endocardium (label 1) at the clip's
 native size, so that a distance in mm needs no further scaling.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -18,23 +18,11 @@ from jaxtyping import Bool, UInt8
 
 from data_pipelines.records import ENDOCARDIUM, Clip
 from echoforge_jax.evaluation import statistics
-from echoforge_jax.evaluation.ejection_fraction import (
-    Discs,
-    MeasurementError,
-    biplane_discs,
-    camus_official,
-    ef_percent,
-    folland,
-    measure_discs,
-    single_plane_discs,
-)
 from echoforge_jax.evaluation.overlap import dice, iou
+from echoforge_jax.evaluation.patients import EF_METHODS, PIXELS
 from echoforge_jax.evaluation.surface import surface_distances
 from echoforge_jax.evaluation.temporal import temporal_consistency
 
-PIXELS = (1.0, 1.0)
-EF_METHODS = ("biplane_discs", "single_plane_discs", "folland", "camus_official")
-TWO_VIEWS = ("biplane_discs", "camus_official")
 EF_CLASSES, EF_CLASS_BOUNDS = ("EF <= 40", "40 < EF < 50", "EF >= 50"), (40.0, np.nextafter(50.0, 0.0))
 DISTANCES = ("hd", "hd95", "hd95_directed", "asd_prediction_to_reference", "asd_reference_to_prediction", "assd")
 TEMPORAL = (
@@ -65,10 +53,7 @@ DEFINITIONS = {
     "numbers: reads low",
     "bias": "prediction - reference, signed, percentage points; the reference EF is measured by the same method",
 }
-NO_FOUR_CHAMBER, NEEDS_TWO_VIEWS, NEEDS_SPACING = "no 4CH view", "needs 4CH and 2CH", "needs the pixel spacing"
 WORTH_PROCESSES = 1000  # frames; starting two processes costs as much as scoring that many
-SIDES, INSTANTS = ("reference", "prediction"), ("ed_index", "es_index")
-NO_INSTANTS, NOT_LABELLED = "ED or ES is not known", "ED or ES has no mask"
 
 
 def score_clip(clip: Clip, prediction: UInt8[np.ndarray, "t h w"], frames: Sequence[int]) -> list[dict]:
@@ -138,28 +123,6 @@ def score_temporal(clip: Clip, prediction: UInt8[np.ndarray, "t h w"]) -> dict |
     }
 
 
-def score_ejection_fraction(cases: Sequence[tuple[Clip, UInt8[np.ndarray, "t h w"]]]) -> list[dict]:
-    """One row a patient, in order of appearance, from the clip and the predicted LV mask of each of its views.
-
-    Columns: patient_id, quality, views, ef_stated_percent (the data set's own, made by another method: never mixed with
-    the rest), and for each method M of EF_METHODS: M_reference_ef_percent, M_prediction_ef_percent,
-    M_{reference,prediction}_{edv,esv}, M_volume_unit ("ml", or "px3_per_1000" where the spacing is not known),
-    M_failure (a countable reason) and M_not_applicable (why the method does not apply to these data). What could
-    not be measured is None. A clip without a stated view counts as 4CH.
-
-    Raises:
-        ValueError: a patient has the same view twice.
-    """
-    patients: dict[str, dict[str, tuple[Clip, np.ndarray]]] = {}
-    for clip, prediction in cases:
-        views = patients.setdefault(clip.patient_id, {})
-        view = clip.view or "4CH"
-        if view in views:
-            raise ValueError(f"{clip.patient_id}: two clips of view {view}: give one a view")
-        views[view] = clip, prediction
-    return [_patient_row(patient_id, views) for patient_id, views in patients.items()]
-
-
 def summarise(
     frame_rows: Sequence[dict],
     ef_rows: Sequence[dict],
@@ -177,7 +140,7 @@ def summarise(
 
     Args:
         frame_rows: rows of `score_clip`; for the protocol "semi" of ED and ES only.
-        ef_rows: rows of `score_ejection_fraction`.
+        ef_rows: rows of `patients.score_ejection_fraction`.
         temporal_rows: rows of `score_temporal`.
         protocol: "semi" (ED and ES are scored) or "full" (every frame), or another name.
         split: the name of the split, e.g. "test".
@@ -216,85 +179,13 @@ def summarise(
     return _json_able(summary)
 
 
+def overlap_and_distance(frame_rows: Sequence[dict], seed: int = 0) -> dict[str, Any]:
+    """dice_percent, iou_percent and distances by unit of rows of `score_clip`, as in `summarise`."""
+    return _json_able(_scores(frame_rows, seed))
+
+
 def _lv(masks: UInt8[np.ndarray, "t h w"], frame: int) -> Bool[np.ndarray, "h w"]:
     return masks[frame] == ENDOCARDIUM
-
-
-def _patient_row(patient_id: str, views: dict[str, tuple[Clip, np.ndarray]]) -> dict[str, Any]:
-    clips = [clip for clip, _ in views.values()]
-    row: dict[str, Any] = {
-        "patient_id": patient_id,
-        "quality": next((clip.quality for clip in clips if clip.quality), None),
-        "views": "+".join(sorted(views)),
-        "ef_stated_percent": next((clip.ef_percent for clip in clips if clip.ef_percent is not None), None),
-    }
-    four, two = views.get("4CH"), views.get("2CH")
-    known = all(clip.spacing_mm for clip in clips)
-    both = NEEDS_TWO_VIEWS if not (four and two) else None if known else NEEDS_SPACING
-    discs: dict[tuple[str, str, str], Discs | MeasurementError] = {
-        (view, side, instant): _measure(case, side, instant)
-        for view, case in views.items()
-        for side in SIDES
-        for instant in INSTANTS
-    }
-    for method in EF_METHODS:
-        not_applicable = both if method in TWO_VIEWS else None if four else NO_FOUR_CHAMBER
-        unit = "ml" if method in TWO_VIEWS or (four and four[0].spacing_mm) else "px3_per_1000"
-        row |= _method_columns(method, not_applicable, discs, unit)
-    return row
-
-
-def _measure(case: tuple[Clip, np.ndarray], side: str, instant: str) -> Discs | MeasurementError:
-    """The discs of one mask, or why there are none: every method that needs them meets the same reason."""
-    clip, prediction = case
-    frame = getattr(clip, instant)
-    if frame is None:
-        return MeasurementError(NO_INSTANTS)
-    if side == "reference" and not clip.labelled[frame]:
-        return MeasurementError(NOT_LABELLED)
-    try:
-        return measure_discs(_lv(clip.masks if side == "reference" else prediction, frame), clip.spacing_mm or PIXELS)
-    except MeasurementError as error:
-        return error
-
-
-def _method_columns(
-    method: str,
-    not_applicable: str | None,
-    discs: Mapping[tuple[str, str, str], Discs | MeasurementError],
-    unit: str,
-) -> dict[str, Any]:
-    """The columns of one EF method; a failure on one side leaves the other side's numbers standing."""
-    numbers = {f"{side}_{what}": None for what in ("ef_percent", "edv", "esv") for side in SIDES}
-    failures = []
-    for side in SIDES if not not_applicable else ():
-        try:
-            edv, esv = _volumes(method, side, discs)
-            numbers |= {f"{side}_edv": edv, f"{side}_esv": esv, f"{side}_ef_percent": ef_percent(edv, esv)}
-        except MeasurementError as error:
-            failures.append(f"{side}: {error.reason}")
-    columns = {**numbers, "volume_unit": unit, "failure": "; ".join(failures) or None, "not_applicable": not_applicable}
-    return {f"{method}_{key}": value for key, value in columns.items()}
-
-
-def _volumes(
-    method: str, side: str, discs: Mapping[tuple[str, str, str], Discs | MeasurementError]
-) -> tuple[float, float]:
-    """EDV and ESV by one method."""
-    found: dict[tuple[str, str], Discs] = {}
-    for view in ("4CH", "2CH") if method in TWO_VIEWS else ("4CH",):
-        for instant in INSTANTS:
-            one = discs[view, side, instant]
-            if isinstance(one, MeasurementError):
-                raise MeasurementError(one.reason)
-            found[view, instant] = one
-    ed, es = INSTANTS
-    if method == "camus_official":
-        return camus_official(found["4CH", ed], found["4CH", es], found["2CH", ed], found["2CH", es])
-    if method == "biplane_discs":
-        return biplane_discs(found["4CH", ed], found["2CH", ed]), biplane_discs(found["4CH", es], found["2CH", es])
-    volume = single_plane_discs if method == "single_plane_discs" else folland
-    return volume(found["4CH", ed]), volume(found["4CH", es])
 
 
 def _scores(rows: Sequence[dict], seed: int) -> dict[str, Any]:

@@ -56,6 +56,25 @@ def agreement_ci95(
     return {key: _interval(columns[key][np.isfinite(columns[key])]) for key in AGREEMENT_CI_KEYS}
 
 
+def regression_band(
+    x: Real[np.ndarray, " n"], y: Real[np.ndarray, " n"], ends: Real[np.ndarray, " two"], seed: int, n: int = 2000
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]] | None:
+    """Positions between `ends` and the 95 % percentile bootstrap interval of the least-squares line of y on x there,
+    one case a patient; None for fewer than three cases."""
+    if len(x) < 3:
+        return None
+    at = np.linspace(ends[0], ends[1], 50)
+    draws = np.random.default_rng(seed).integers(0, len(x), (n, len(x)))
+    x_drawn, y_drawn = np.asarray(x, np.float64)[draws], np.asarray(y, np.float64)[draws]
+    centre_x, centre_y = x_drawn.mean(axis=1, keepdims=True), y_drawn.mean(axis=1, keepdims=True)
+    spread = ((x_drawn - centre_x) ** 2).sum(axis=1)
+    usable = spread > 0  # a draw of the same case n times has no line
+    slope = ((x_drawn - centre_x) * (y_drawn - centre_y)).sum(axis=1)[usable] / spread[usable]
+    lines = centre_y[usable] + slope[:, None] * (at - centre_x[usable])
+    low, high = np.percentile(lines, [2.5, 97.5], axis=0)
+    return at, low, high
+
+
 def bootstrap_ci(values_by_patient: Mapping[str, Sequence[float]], seed: int, n: int = 2000) -> tuple[float, float]:
     """95 % percentile bootstrap interval (low, high) of the mean of all values, by resampling patients n times.
 

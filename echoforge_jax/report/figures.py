@@ -1,13 +1,12 @@
-"""Figures of a report as bytes: SVG for curves and scatter plots, PNG for pictures.
+"""Curves and scatter plots of a report as SVG bytes (pictures: `overlays.py`).
 
 Every function builds its own `Figure`, so nothing depends on pyplot's state or on a display, and the same input gives
-the same bytes. Colours are those of Okabe and Ito, which stay apart under colour blindness; only the overlays use the
-green, red and yellow that readers of segmentations expect. `dark` draws for a dark page, on a transparent ground.
+the same bytes. Colours are those of Okabe and Ito, which stay apart under colour blindness. `dark` draws for a dark
+page, on a transparent ground.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,18 +14,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from scipy import ndimage
+
+from echoforge_jax.evaluation import statistics
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 DARK_COLOURS = ("#56B4E9", "#E69F00", "#2FC79B", "#E6A1C8")
-REFERENCE, PREDICTION, BOTH = (0.0, 0.75, 0.25), (0.95, 0.15, 0.15), (1.0, 0.9, 0.1)
-FILL, LINE = 0.28, 0.9
+BAND = 0.18  # opacity of an interval
 CURVES = (
     ("Loss", (("loss", "total"), ("bce", "BCE"), ("dice_loss", "Dice"), ("unsupervised", "unsupervised"),
               ("reforging", "reforging"))),
@@ -35,73 +33,6 @@ CURVES = (
                        ("uncertain_patch_share", "uncertain patches"))),
     ("Learning rate", (("learning_rate", "learning rate"),)),
 )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Overlay:
-    """One frame with both masks.
-
-    Attributes:
-        image: grey levels, (h, w).
-        prediction: LV mask, (h, w).
-        reference: LV mask, (h, w).
-        spacing: (row, column) size of a pixel; only the ratio is used.
-        caption: one line of plain text.
-    """
-
-    image: UInt8[np.ndarray, "h w"]
-    prediction: Bool[np.ndarray, "h w"]
-    reference: Bool[np.ndarray, "h w"]
-    spacing: tuple[float, float]
-    caption: str
-
-
-def overlay_rgb(overlay: Overlay, height: int = 360) -> Float[np.ndarray, "h w 3"]:
-    """The frame in true proportions, 0..1, about `height` rows high: only reference green, only prediction red, both
-    yellow; a light fill and full outlines."""
-    rows, columns = overlay.image.shape
-    zoom = height / rows, height / rows * overlay.spacing[1] / overlay.spacing[0]
-    size = max(1, round(rows * zoom[0])), max(1, round(columns * zoom[1]))
-    rgb = np.repeat(_resize(overlay.image / 255.0, size, order=1)[:, :, None], 3, axis=2)
-    masks = [_resize(mask.astype(np.float64), size, order=1) > 0.5 for mask in (overlay.prediction, overlay.reference)]
-    edges = [mask & (ndimage.binary_erosion(mask, iterations=2) == 0) for mask in masks]
-    for alpha, (prediction, reference) in ((FILL, masks), (LINE, edges)):
-        for where, colour in (
-            (prediction & ~reference, PREDICTION), (reference & ~prediction, REFERENCE), (prediction & reference, BOTH)
-        ):  # fmt: skip
-            rgb[where] = (1 - alpha) * rgb[where] + alpha * np.array(colour)
-    return np.clip(rgb, 0, 1)
-
-
-def overlay_png(overlay: Overlay, height: int = 360) -> bytes:
-    """`overlay_rgb` as a bare PNG."""
-    rgb = overlay_rgb(overlay, height)
-    figure = Figure(figsize=(rgb.shape[1] / 100, rgb.shape[0] / 100), dpi=100)
-    figure.figimage(rgb)
-    return _bytes(figure, "png")
-
-
-def overlay_grid(overlays: Sequence[Overlay], columns: int = 4) -> bytes:
-    """PNG of all overlays in rows of `columns`, with captions and a key.
-
-    Raises:
-        ValueError: there is no overlay, or columns is not positive.
-    """
-    if not overlays or columns < 1:
-        raise ValueError(f"{len(overlays)} overlays in {columns} columns: expected at least one of each")
-    columns = min(columns, len(overlays))
-    rows = -(-len(overlays) // columns)
-    figure = Figure(figsize=(3.4 * columns, 3.7 * rows + 0.5), dpi=100, layout="constrained", facecolor="white")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for ax, overlay in zip(axes.flat, overlays, strict=False):
-        ax.imshow(overlay_rgb(overlay), interpolation="antialiased")
-        ax.set_title(overlay.caption, fontsize=9, wrap=True)
-    names = (("reference only", REFERENCE), ("prediction only", PREDICTION), ("both", BOTH))
-    keys = [Patch(color=colour, label=name) for name, colour in names]
-    figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return _bytes(figure, "png")
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], *, dark: bool = False, columns: int = 2) -> bytes:
@@ -126,30 +57,33 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, dark: bool = False,
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             if len(found) > 1:
                 ax.legend()
-        return _bytes(figure, "svg")
+        return figure_bytes(figure, "svg")
 
 
 def regression_and_bland_altman(
     prediction_percent: Float[np.ndarray, " n"],
     reference_percent: Float[np.ndarray, " n"],
     agreement: Mapping[str, Any],
+    ci95: Mapping[str, Sequence[float | None]] | None = None,
     *,
     method: str,
     dark: bool = False,
     columns: int = 2,
+    kind: str = "svg",
 ) -> bytes:
-    """SVG of EF by one method: prediction against reference with the least-squares line, and Bland-Altman.
+    """EF by one method: prediction against reference with the least-squares line, and Bland-Altman.
 
-    `agreement` is that of `statistics.agreement` for the same values. EF in per cent.
+    `agreement` and `ci95` are those of `statistics.agreement` and `agreement_ci95` for the same values; bands are 95 %
+    intervals by bootstrap over patients. EF in per cent.
     """
     x, y = np.asarray(reference_percent, np.float64), np.asarray(prediction_percent, np.float64)
     with mpl.rc_context(_style(dark)):
         figure, (left, right) = _figure(2, columns, height=3.8)
-        _regression(left, x, y)
+        _regression(left, x, y, _palette(dark))
         left.set(xlabel=f"reference EF, % ({method})", ylabel="predicted EF, %")
         left.set_title(f"r = {_number(agreement['pearson_r'], 3)}, n = {len(x)}")
-        _bland_altman(right, x, y, agreement, _palette(dark))
-        return _bytes(figure, "svg")
+        _bland_altman(right, x, y, agreement, ci95 or {}, _palette(dark))
+        return figure_bytes(figure, kind)
 
 
 def dice_by_phase_view(frame_rows: Sequence[Mapping], *, dark: bool = False) -> bytes:
@@ -172,15 +106,46 @@ def dice_by_phase_view(frame_rows: Sequence[Mapping], *, dark: bool = False) -> 
         ax.boxplot(list(groups.values()), whis=(5, 95), **lines)
         ax.set_xticks(range(1, 1 + len(groups)), [f"{name}\nn = {len(values)}" for name, values in groups.items()])
         ax.set(ylabel="Dice, %")
-        return _bytes(figure, "svg")
+        return figure_bytes(figure, "svg")
 
 
-def _regression(ax: Axes, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> None:
+def volume_curves(curves: Sequence[Mapping[str, Any]], *, dark: bool = False, columns: int = 2) -> bytes:
+    """SVG of single-plane volume through clips, a panel each, from `patients.volume_curve`; ED and ES are marked.
+
+    Raises:
+        ValueError: there is no curve.
+    """
+    if not curves:
+        raise ValueError("there is no curve: leave the figure out")
+    with mpl.rc_context(_style(dark)):
+        figure, axes = _figure(len(curves), columns)
+        for ax, curve in zip(axes, curves, strict=True):
+            frames = np.arange(len(curve["prediction"]))
+            time = frames / curve["fps"] if curve["fps"] else frames
+            ax.plot(time, curve["prediction"], color=_palette(dark)[1], marker=".", label="prediction")
+            ax.plot(time, curve["reference"], color=_palette(dark)[0], marker="o", markersize=4, label="reference",
+                    linestyle="--")  # fmt: skip
+            for key, name in (("ed_index", "ED"), ("es_index", "ES")):
+                if curve[key] is not None:
+                    ax.axvline(time[curve[key]], color="#888888", linewidth=1, linestyle=":")
+                    ax.annotate(name, (time[curve[key]], 1), (2, -2), xycoords=("data", "axes fraction"),
+                                textcoords="offset points", va="top", fontsize=8)  # fmt: skip
+            unit = "ml" if curve["unit"] == "ml" else "1000 px³"
+            ax.set(title=curve["caption"], xlabel="time, s" if curve["fps"] else "frame", ylabel=f"volume, {unit}")
+            ax.set_ylim(bottom=0)
+        axes[0].legend()
+        return figure_bytes(figure, "svg")
+
+
+def _regression(ax: Axes, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], palette: Sequence[str]) -> None:
     ends = np.array([min(x.min(), y.min()) - 4, max(x.max(), y.max()) + 4])
     ax.plot(x, y, "o", markersize=4, alpha=0.75)
     if np.ptp(x) > 0:
         slope, offset = np.polyfit(x, y, 1)
-        ax.plot(ends, slope * ends + offset, label=f"y = {slope:.2f} x {offset:+.1f}")
+        ax.plot(ends, slope * ends + offset, color=palette[1], label=f"y = {slope:.2f} x {offset:+.1f}")
+        if (found := statistics.regression_band(x, y, ends, seed=0)) is not None:
+            at, low, high = found
+            ax.fill_between(at, low, high, color=palette[1], alpha=BAND, linewidth=0, label="95 % CI")
     ax.plot(ends, ends, color="#888888", linestyle=":", linewidth=1, label="identity")
     ax.set(xlim=ends, ylim=ends, aspect="equal")
     ax.legend()
@@ -191,6 +156,7 @@ def _bland_altman(
     x: Float[np.ndarray, " n"],
     y: Float[np.ndarray, " n"],
     agreement: Mapping[str, Any],
+    ci95: Mapping[str, Sequence[float | None]],
     palette: Sequence[str],
 ) -> None:
     ax.plot((x + y) / 2, y - x, "o", markersize=4, alpha=0.75)
@@ -202,6 +168,9 @@ def _bland_altman(
     ):
         if (value := agreement[key]) is not None and np.isfinite(value):
             ax.axhline(value, color=colour, linestyle=style)
+            low, high = ci95.get(key) or (None, None)
+            if low is not None and high is not None:
+                ax.axhspan(low, high, color=colour, alpha=BAND, linewidth=0)
             ax.annotate(
                 f"{name}: {value:+.1f}", (1, value), (0, 2), xycoords=("axes fraction", "data"),
                 textcoords="offset points", ha="right", va="bottom", fontsize=8,
@@ -245,19 +214,15 @@ def _figure(n_panels: int, columns: int, height: float = 3.0) -> tuple[Figure, l
     return figure, axes[:n_panels]
 
 
-def _resize(image: Float[np.ndarray, "h w"], size: tuple[int, int], order: int) -> Float[np.ndarray, "H W"]:
-    zoom = size[0] / image.shape[0], size[1] / image.shape[1]
-    return np.asarray(ndimage.zoom(image, zoom, order=order, mode="nearest", grid_mode=True))
-
-
 def _number(value: float | None, digits: int) -> str:
     return "undefined" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
 
 
-def _bytes(figure: Figure, kind: str) -> bytes:
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """The figure as "svg", "png" or "pdf"; the same figure gives the same bytes."""
     FigureCanvasAgg(figure)
     stream = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+    metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}.get(kind, {"Software": None})
     with mpl.rc_context({"svg.hashsalt": "echoforge", "svg.fonttype": "path"}):
         figure.savefig(stream, format=kind, metadata=metadata)
     return stream.getvalue()

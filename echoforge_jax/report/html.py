@@ -13,14 +13,17 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 
-from echoforge_jax.evaluation.evaluator import DISTANCES, EF_METHODS
+from echoforge_jax.evaluation.evaluator import DISTANCES
 from echoforge_jax.evaluation.overlap import dice
+from echoforge_jax.evaluation.patients import EF_METHODS
 from echoforge_jax.report import figures
-from echoforge_jax.report.figures import Overlay
+from echoforge_jax.report.overlays import Overlay, animation_webp, overlay_png
+from echoforge_jax.report.selection import Animation
 
 TEMPLATE = "template.html"
 PER_GROUP = 3  # overlays each of worst, median, best
@@ -86,6 +89,8 @@ def write_report(
     overlays: list[Overlay],
     card: dict[str, str],
     simulated: bool,
+    animations: Sequence[Animation] = (),
+    curves: Sequence[Mapping[str, Any]] = (),
     comparisons: Mapping[str, Mapping[str, Mapping[str, Mapping]]] | None = None,
 ) -> None:
     """Writes the report; the file appears whole or not at all.
@@ -95,11 +100,14 @@ def write_report(
         title: heading of the page.
         summaries: protocol -> `evaluator.summarise`.
         frame_rows: protocol -> rows of `evaluator.score_clip`.
-        ef_rows: protocol -> rows of `evaluator.score_ejection_fraction`.
+        ef_rows: protocol -> rows of `patients.score_ejection_fraction`.
         history: one mapping an epoch; keys may be missing.
         overlays: frames to show; the worst, median and best by Dice are picked if there are many.
         card: rows of the method card. The row "data set" ("CAMUS" or "EchoNet-Dynamic") chooses the published numbers
             to compare with.
+        animations: clips to show moving, worst first.
+        curves: of `patients.volume_curve`, each with a "caption".
+        comparisons: protocol -> `comparison.compare_rows`.
         simulated: the data are simulated: says so at the top and compares with nothing.
 
     Raises:
@@ -141,6 +149,16 @@ def write_report(
         curves=_picture(figures.learning_curves, history) if _has_values(history) else None,
         n_epochs=len(history),
         gallery=_gallery(overlays),
+        animations=[
+            {
+                "moving": _data_uri(animation_webp(a.frames), "image/webp"),
+                "still": _data_uri(overlay_png(a.frames[0], 240), "image/png"),
+                "caption": a.caption,
+                "remarks": "; ".join(a.remarks),
+            }
+            for a in animations
+        ],
+        volumes=_picture(figures.volume_curves, curves) if curves else None,
         n_overlays=len(overlays),
         card=card,
         script=SORT_SCRIPT,
@@ -171,13 +189,14 @@ def _comparison(summary: Mapping, protocol: str, card: Mapping[str, str], simula
 def _ef_figures(summary: Mapping, rows: Sequence[Mapping]) -> dict[str, dict[str, str]]:
     pictures = {}
     for method in EF_METHODS:
-        agreement = summary["ejection_fraction"][method]["agreement"]
+        found = summary["ejection_fraction"][method]
+        agreement, ci95 = found["agreement"], found["agreement_ci95"]
         keys = f"{method}_prediction_ef_percent", f"{method}_reference_ef_percent"
         pairs = [[row[key] for key in keys] for row in rows if None not in (row[keys[0]], row[keys[1]])]
         if agreement and pairs:
             x, y = np.array(pairs, np.float64).T
             pictures[method] = _picture(
-                figures.regression_and_bland_altman, x, y, agreement, method=METHOD_NAMES[method]
+                figures.regression_and_bland_altman, x, y, agreement, ci95, method=METHOD_NAMES[method]
             )
     return pictures
 
@@ -226,8 +245,9 @@ def _gallery(overlays: Sequence[Overlay]) -> list[dict]:
             "name": name,
             "pictures": [
                 {
-                    "source": _data_uri(figures.overlay_png(overlay), "image/png"),
+                    "source": _data_uri(overlay_png(overlay), "image/png"),
                     "caption": overlay.caption,
+                    "remarks": "; ".join(overlay.remarks),
                     "dice_percent": 100 * dice(overlay.prediction, overlay.reference),
                 }
                 for overlay in group

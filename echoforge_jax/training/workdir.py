@@ -42,7 +42,7 @@ def claim(workdir: Path, config: Config) -> None:
     about = {
         "config": now,
         "command": sys.argv,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "python": sys.version.split()[0],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
@@ -61,7 +61,8 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
+    """Of the code that runs, where it is a git checkout."""
     here = Path(__file__).parent
     found = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip() if found.returncode == 0 else None

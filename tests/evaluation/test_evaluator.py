@@ -9,7 +9,8 @@ import pytest
 from data_pipelines.records import Clip
 from echoforge_jax.evaluation import evaluator
 from echoforge_jax.evaluation.ejection_fraction import ef_percent, measure_discs, single_plane_discs
-from echoforge_jax.evaluation.evaluator import score_clip, score_clips, score_ejection_fraction, summarise
+from echoforge_jax.evaluation.evaluator import score_clip, score_clips, summarise
+from echoforge_jax.evaluation.patients import score_ejection_fraction
 
 
 def heart(radius, length, shape=(96, 80)):

@@ -3,24 +3,22 @@
 import base64
 import hashlib
 import html.parser
+import io
 import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from echoforge_jax.evaluation.evaluator import DISTANCES, EF_METHODS, summarise
+from data_pipelines.records import Clip
+from echoforge_jax.evaluation.evaluator import DISTANCES, score_clips, summarise
 from echoforge_jax.evaluation.overlap import dice
-from echoforge_jax.report.figures import (
-    Overlay,
-    dice_by_phase_view,
-    learning_curves,
-    overlay_grid,
-    overlay_png,
-    overlay_rgb,
-    regression_and_bland_altman,
-)
+from echoforge_jax.evaluation.patients import EF_METHODS, score_ejection_fraction
+from echoforge_jax.report.figures import dice_by_phase_view, learning_curves, regression_and_bland_altman
 from echoforge_jax.report.html import _comparison, write_report
+from echoforge_jax.report.overlays import Overlay, animation_webp, overlay_grid, overlay_png, overlay_rgb
+from echoforge_jax.report.selection import pick_animations, pick_curves, pick_overlays
 
 VOID = {"meta", "img", "source", "br", "link", "input"}
 PNG = b"\x89PNG"
@@ -84,6 +82,18 @@ def overlay(i=0, shape=(96, 80)):
     prediction = ((y - 55 - i) / 30) ** 2 + ((x - 40 + i) / 18) ** 2 <= 1
     image = np.random.default_rng(i).rayleigh(40, shape).clip(0, 255).astype(np.uint8)
     return Overlay(image, prediction, reference, (0.5, 0.8), f"patient{i:04d} 4CH ED <frame 0>")
+
+
+def moving(n=5):
+    """A clip of a shrinking ventricle whose ES frame alone is drawn badly, as cases for the selection."""
+    y, x = np.mgrid[:96, :80]
+    masks = np.stack([((y - 50) / (30 - t)) ** 2 + ((x - 40) / (18 - t)) ** 2 <= 1 for t in range(n)]).astype(np.uint8)
+    frames = np.random.default_rng(0).rayleigh(40, masks.shape).clip(0, 255).astype(np.uint8)
+    prediction = masks.copy()
+    prediction[-1, :, 38:] = 0
+    labelled = np.ones(n, bool)
+    clip = Clip(frames, masks, labelled, 0, n - 1, (0.5, 0.8), 50.0, "patient0001", "4CH")
+    return [(clip, prediction)]
 
 
 def history(n=4):
@@ -215,6 +225,24 @@ def test_figures_are_valid_and_repeatable():
     for draw, message in ((learning_curves, "no value"), (dice_by_phase_view, "no row")):
         with pytest.raises(ValueError, match=message):
             draw([])
+
+
+def test_the_worst_clip_moves_and_says_why(tmp_path):
+    cases = moving()
+    frame_rows, patients = score_clips(cases, [range(5)]), score_ejection_fraction(cases)
+    animations, curves = pick_animations(cases, frame_rows), pick_curves(cases, patients)
+    (animation,), (curve,) = animations, curves
+    assert "worst" in animation.caption and "(ES, frame 4)" in animation.caption
+    assert any("drawn too small" in remark for remark in animation.remarks)
+    with Image.open(io.BytesIO(animation_webp(animation.frames))) as picture:
+        assert picture.n_frames == 8 and picture.size == (round(80 * 240 / 96 * 1.6), 240)  # 5 forth, 3 back
+    assert (curve["reference"][:-1] == curve["prediction"][:-1]).all() and curve["unit"] == "ml"
+    assert curve["prediction"][-1] < curve["reference"][-1] < curve["reference"][0]
+    worst = pick_overlays(cases, frame_rows, 1)[0]
+    assert worst.caption.startswith("worst: patient0001 4CH ES") and worst.remarks == animation.remarks
+    text, page, _ = build(tmp_path / "r.html", n=4, n_overlays=1, animations=animations, curves=curves)
+    assert "data:image/webp;base64," in text and animation.remarks[0] in page.text and "Volume through the clip" in text
+    assert pick_animations([], []) == pick_curves([], []) == []
 
 
 def test_overlays_have_true_proportions_and_the_three_colours():
