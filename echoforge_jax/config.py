@@ -99,7 +99,7 @@ class DataConfig:
 class SemiConfig:
     """CPR, FlameRise and the loss weights (eq. 5-9)."""
 
-    pseudo_labels: str = "reforging"  # reforging | none
+    pseudo_labels: str = "reforging"  # or none; Table 6: threshold | mean_teacher | registration | deformation
     flamerise: bool = True  # False: lambda_max and tau_end from the first epoch
     lambda_max: float = 1.0
     tau_start: float = 0.95
@@ -222,7 +222,10 @@ def _check(c: Config) -> None:
         "config.model.dtype": (c.model.dtype, ("float32", "bfloat16")),
         "config.data.format": (c.data.format, ("camus", "echonet_dynamic", "store")),
         "config.data.training_labels": (c.data.training_labels, ("ed_es", "all")),
-        "config.semi.pseudo_labels": (c.semi.pseudo_labels, ("reforging", "none")),
+        "config.semi.pseudo_labels": (
+            c.semi.pseudo_labels,
+            ("reforging", "none", "threshold", "mean_teacher", "registration", "deformation"),
+        ),
         "config.evaluation.split": (c.evaluation.split, ("auto", "train", "validation", "test")),
     }
     for path, (found, allowed) in choices.items():
@@ -239,6 +242,13 @@ def _check(c: Config) -> None:
             )
     if not c.data.in_memory and c.data.format != "store":
         raise ConfigError(f"config.data.in_memory=False reads from a store; config.data.format is {c.data.format!r}")
+    if not c.data.in_memory and c.semi.pseudo_labels in ("registration", "deformation"):
+        raise ConfigError(
+            f"config.semi.pseudo_labels={c.semi.pseudo_labels!r} carries labels through the clips before training and "
+            "needs config.data.in_memory=True"
+        )
+    if c.semi.pseudo_labels == "mean_teacher" and not c.optimiser.ema_decay:
+        raise ConfigError("config.semi.pseudo_labels='mean_teacher' needs config.optimiser.ema_decay, e.g. 0.99")
     if not 0 < c.data.labelled_fraction <= 1:
         raise ConfigError(f"config.data.labelled_fraction is {c.data.labelled_fraction}; expected 0 < fraction <= 1")
     for protocol in c.evaluation.protocols:

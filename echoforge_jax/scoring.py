@@ -280,6 +280,7 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
             name for name, on in (
                 ("ARC", model.anchor_recalibration), ("TSF", model.temporal_fusion),
                 ("CPR", config.semi.pseudo_labels == "reforging"),
+                (f"pseudo-labels: {config.semi.pseudo_labels}", config.semi.pseudo_labels not in ("reforging", "none")),
                 ("FlameRise", config.semi.flamerise and config.semi.pseudo_labels != "none"),
             ) if on
         ) or "baseline",

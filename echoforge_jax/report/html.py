@@ -159,7 +159,6 @@ def write_report(
             for a in animations
         ],
         volumes=_picture(figures.volume_curves, curves) if curves else None,
-        n_overlays=len(overlays),
         card=card,
         script=SORT_SCRIPT,
         script_hash=base64.b64encode(hashlib.sha256(SORT_SCRIPT.encode()).digest()).decode(),
@@ -238,7 +237,7 @@ def _gallery(overlays: Sequence[Overlay]) -> list[dict]:
     groups = (
         {"Worst": ranked[:PER_GROUP], "Median": ranked[middle : middle + PER_GROUP], "Best": ranked[-PER_GROUP:]}
         if len(ranked) > 3 * PER_GROUP
-        else {"Worst to best": ranked}
+        else {"All picked": ranked}
     )
     return [
         {

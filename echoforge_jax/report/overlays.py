@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 from scipy import ndimage
 
+from echoforge_jax.evaluation.overlap import dice
 from echoforge_jax.report.figures import figure_bytes
 
 REFERENCE, PREDICTION, BOTH = (0.0, 0.75, 0.25), (0.95, 0.15, 0.15), (1.0, 0.9, 0.1)
@@ -85,7 +86,8 @@ def overlay_grid(overlays: Sequence[Overlay], columns: int = 4) -> bytes:
         ax.set_axis_off()
     for ax, overlay in zip(axes.flat, overlays, strict=False):
         ax.imshow(overlay_rgb(overlay), interpolation="antialiased")
-        ax.set_title(overlay.caption, fontsize=9, wrap=True)
+        score = 100 * dice(overlay.prediction, overlay.reference)
+        ax.set_title(f"{overlay.caption}, Dice {score:.1f} %", fontsize=9, wrap=True)
     names = (("reference only", REFERENCE), ("prediction only", PREDICTION), ("both", BOTH))
     keys = [Patch(color=colour, label=name) for name, colour in names]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=9)

@@ -45,7 +45,7 @@ def pick_overlays(cases: Sequence[Case], rows: Sequence[dict], count: int = 4) -
     return [
         overlay(
             of[row["patient_id"], row["view"]], row["frame"], explain=name == "worst",
-            caption=f"{name}: {row['patient_id']} {row['view']} {row['phase']}, Dice {100 * row['dice']:.1f} %",
+            caption=f"{name}: {row['patient_id']} {row['view']} {row['phase']}",
         )
         for name, chosen in groups.items()
         for row in chosen

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, labelled_patients, share_out
 from data_pipelines.clips import SampledClip, resize_cine, sample_clip
 from data_pipelines.loader import LazyClips, Source, load_split, open_lazily
+from data_pipelines.propagation import WAYS, propagate
 from data_pipelines.records import Clip, summarise_skipped
 from echoforge_jax import parallel
 from echoforge_jax.config import Config, ConfigError, DataConfig, MixConfig
@@ -62,6 +65,10 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
         if unlabelled or len(extras) < len(data.mix):
             say("without pseudo-labels nothing is learnt from unlabelled clips: they are left out")
         unlabelled = []
+    if config.semi.pseudo_labels in WAYS:  # of the labels that may be used, so after some were withheld
+        carry = lambda clips: _propagated(clips, config.semi.pseudo_labels, data.workers)
+        labelled, unlabelled = carry(labelled), carry(unlabelled)
+        extras = [(carry(clips), share) for clips, share in extras]
     try:
         streams = share_out(
             labelled, unlabelled, extras, batch_clips=data.batch_clips, devices=devices,
@@ -74,6 +81,30 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
     return TrainingBatches(
         streams, config.seed, data.augment, data.frames, devices, jax.process_index(), jax.process_count()
     )
+
+
+def _propagated(clips: Sequence[AnyClip], way: str, threads: int) -> Sequence[AnyClip]:
+    """The clips with labels carried from ED and ES to the frames between, and no other (`data_pipelines.propagation`).
+    Cines stay as they are."""
+    sampled = [clip for clip in clips if isinstance(clip, SampledClip)]
+    if not sampled:
+        return clips
+    found: list[SampledClip] = []
+    with progress_bar() as bar, ThreadPoolExecutor(threads) as pool:
+        task = bar.add_task(f"labels by {way}", total=len(sampled), note="clips")
+        for clip in pool.map(lambda clip: propagate(clip, way), sampled):
+            found.append(clip)
+            bar.advance(task)
+    scores = [
+        2 * np.sum((new.mask[t] == 1) & (old.mask[t] == 1)) / (np.sum(new.mask[t] == 1) + np.sum(old.mask[t] == 1))
+        for old, new in zip(sampled, found, strict=True)
+        for t in np.flatnonzero(old.annotated & ~old.labelled & new.annotated)
+        if old.mask[t].any()
+    ]
+    carried = sum(int((clip.annotated & ~clip.labelled).sum()) for clip in found)
+    known = f"; Dice with {len(scores)} references that exist {100 * np.mean(scores):.2f} %" if scores else ""
+    say(f"labels carried to {carried} frames by {way}{known}")
+    return found
 
 
 def withhold_labels(

@@ -165,7 +165,7 @@ class _Run:
         )
         clips = self.config.data.batch_clips
         say(f"training: {self.config.training.epochs} epochs, {self.total_steps} steps of {clips} clips")
-        if self.config.semi.pseudo_labels != "none" and not self.pseudo:
+        if self.config.semi.pseudo_labels == "reforging" and not self.pseudo:
             say("every frame is labelled: no pseudo-labels are needed, CPR only trains its own weights")
 
     def _start(self, checkpoints: Checkpoints) -> TrainState:

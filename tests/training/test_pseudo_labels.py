@@ -1,0 +1,70 @@
+"""Where the labels of each strategy of Table 6 come from, and what its student sees."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines.propagation import UNDECIDED
+from echoforge_jax.config import ConfigError, default_config, read_config
+from echoforge_jax.training import flamerise
+from echoforge_jax.training.pseudo_labels import pseudo_labels, strong_view
+from echoforge_jax.training.step import total_loss
+from tests.training.conftest import Trainer, disc_batch
+
+
+def labels_of(trainer: Trainer, strategy, state, batch):
+    semi = dataclasses.replace(trainer.config.semi, pseudo_labels=strategy)
+    return jax.jit(lambda s, b: pseudo_labels(trainer.networks, s, b, 1, semi))(state, batch)
+
+
+def test_the_network_or_its_average_makes_the_labels(one_device: Trainer):
+    state, batch = one_device.start(), disc_batch()
+    other = jax.tree.map(lambda x: 1.5 * x, state.params["network"])
+    state = state.replace(ema=other)
+    for strategy, params in (("threshold", state.params["network"]), ("mean_teacher", other)):
+        found = labels_of(one_device, strategy, state, batch)
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        logits = jax.jit(one_device.networks.network.apply)(variables, batch["image"])[0].logits
+        np.testing.assert_allclose(found.probability, jax.nn.sigmoid(logits), atol=1e-6)
+        assert found.exists.all()
+
+
+def test_carried_labels_count_where_they_are_decided(one_device: Trainer):
+    state, batch = one_device.start(), disc_batch()
+    batch["mask"][:, 1, :8] = UNDECIDED
+    batch["annotated"][3, 1] = 0  # a clip without labels: nothing was carried
+    found = labels_of(one_device, "deformation", state, batch)
+    np.testing.assert_array_equal(found.probability[:, 1, :8], 0.5)
+    np.testing.assert_array_equal(found.probability[:, 1, 8:], batch["mask"][:, 1, 8:])
+    config = dataclasses.replace(
+        one_device.config, semi=dataclasses.replace(one_device.config.semi, pseudo_labels="deformation", tau_end=0.75)
+    )
+    schedules = flamerise.by_step(config.semi, config.training.epochs, 10)
+    _, (_, metrics) = jax.jit(lambda s, b, p: total_loss(s.params, s, b, p, one_device.networks, config, schedules, 1))(
+        state, batch, found
+    )
+    assert float(metrics["confident_share"]) == pytest.approx(0.75)  # 24 of 32 rows; the fourth clip does not count
+    assert "pseudo_dice_percent" not in metrics and np.isfinite(metrics["loss"])
+
+
+def test_a_strong_view_is_one_draw_a_clip():
+    clip = jnp.broadcast_to(jnp.linspace(0.1, 0.9, 64).reshape(1, 1, 8, 8), (3, 4, 8, 8))
+    seen = strong_view(clip, jax.random.key(0))
+    assert seen.shape == clip.shape and float(seen.min()) >= 0 and float(seen.max()) <= 1
+    of_frames = np.asarray(seen).mean(axis=(2, 3))
+    assert np.ptp(of_frames, axis=1).max() < 0.03 < np.ptp(of_frames[:, 0])
+    np.testing.assert_array_equal(seen, strong_view(clip, jax.random.key(0)))
+    assert not np.allclose(seen, strong_view(clip, jax.random.key(1)))
+
+
+def test_what_a_strategy_needs_is_asked_for():
+    config = default_config()
+    config.semi.pseudo_labels = "mean_teacher"
+    with pytest.raises(ConfigError, match="ema_decay"):
+        read_config(config)
+    config.semi.pseudo_labels, config.data.format, config.data.in_memory = "registration", "store", False
+    with pytest.raises(ConfigError, match="in_memory"):
+        read_config(config)
