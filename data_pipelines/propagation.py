@@ -42,10 +42,10 @@ def propagate(clip: SampledClip, way: str) -> SampledClip:
 
 def flow(fixed: UInt8[np.ndarray, "h w"], moving: UInt8[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w two"]:
     """Displacement (column, row) in px of every pixel of `fixed` to its place in `moving`."""
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
-    smooth = (cv2.GaussianBlur(frame, (0, 0), PRE_SMOOTHING_PX) for frame in (fixed, moving))
-    return search.calc(*smooth, None)
+    before, after = (cv2.GaussianBlur(frame, (0, 0), PRE_SMOOTHING_PX) for frame in (fixed, moving))
+    return search.calc(before, after, np.zeros((*fixed.shape, 2), np.float32))
 
 
 def warp(mask: Real[np.ndarray, "h w"], displacement: Float32[np.ndarray, "h w two"]) -> Float32[np.ndarray, "h w"]:

@@ -50,6 +50,10 @@ class Predictor:
         config = read_config(card["config"])
         return cls(config.model, config.data.size, variables), config, card
 
+    def forward(self, image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
+        """Foreground probabilities of frames at network size, grey levels 0..1; stays on the device."""
+        return self._probabilities(self.variables, image)
+
     def probabilities(self, clips: list[UInt8[np.ndarray, "t h w"]]) -> list[Float[np.ndarray, "t s s"]]:
         """Foreground probabilities at network size of clips of any length and size, in one batch.
 
@@ -60,7 +64,7 @@ class Predictor:
         image = np.zeros((len(clips), frames, self.size, self.size), np.float32)
         for row, clip in enumerate(clips):
             image[row, : len(clip)] = resize_frames(clip, self.size).astype(np.float32) / np.float32(255)
-        found = np.asarray(self._probabilities(self.variables, image))
+        found = np.asarray(self.forward(jnp.asarray(image)))
         return [found[row, : len(clip)] for row, clip in enumerate(clips)]
 
     def masks(

@@ -57,6 +57,7 @@ def _simulate(config: Config) -> None:
         write_cohort(
             Path(config.data.root), patients=wanted.patients, seed=wanted.seed, frames=wanted.frames, size=wanted.size,
             processes=wanted.processes, progress=lambda done, total: bar.update(task, completed=done, total=total),
+            tree="echonet" if config.data.format == "echonet_dynamic" else "camus",
         )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, UInt8
 from scipy import ndimage
@@ -38,7 +40,8 @@ def _mask(
     unit, spacing = ("mm", np.array(spacing_mm)) if spacing_mm else ("px", np.ones(2))
     if not (prediction & reference).any():
         found.append("drawn beside the ventricle")
-    pieces, count = ndimage.label(prediction)
+    labelled: Any = ndimage.label(prediction)
+    pieces, count = labelled
     if count > 1:
         largest = np.bincount(pieces[prediction]).max() / prediction.sum()
         found.append(f"in {count} pieces, the largest holds {100 * largest:.0f} %")

@@ -127,8 +127,9 @@ def volume_curves(curves: Sequence[Mapping[str, Any]], *, dark: bool = False, co
                     linestyle="--")  # fmt: skip
             for key, name in (("ed_index", "ED"), ("es_index", "ES")):
                 if curve[key] is not None:
-                    ax.axvline(time[curve[key]], color="#888888", linewidth=1, linestyle=":")
-                    ax.annotate(name, (time[curve[key]], 1), (2, -2), xycoords=("data", "axes fraction"),
+                    at = float(time[curve[key]])
+                    ax.axvline(at, color="#888888", linewidth=1, linestyle=":")
+                    ax.annotate(name, (at, 1), (2, -2), xycoords=("data", "axes fraction"),
                                 textcoords="offset points", va="top", fontsize=8)  # fmt: skip
             unit = "ml" if curve["unit"] == "ml" else "1000 px³"
             ax.set(title=curve["caption"], xlabel="time, s" if curve["fps"] else "frame", ylabel=f"volume, {unit}")
@@ -201,6 +202,9 @@ def _style(dark: bool) -> dict:
         "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
         "axes.prop_cycle": cycler(color=[*_palette(dark), "#999999"]),
     }  # fmt: skip
+
+
+STYLE = _style(dark=False)
 
 
 def _figure(n_panels: int, columns: int, height: float = 3.0) -> tuple[Figure, list[Axes]]:

@@ -88,7 +88,7 @@ def pick_curves(cases: Sequence[Case], patients: Sequence[dict]) -> list[dict[st
     }
     curves = []
     for patient_id, p in picked.items():
-        case = next(of[key] for key in ((patient_id, "4CH"), (patient_id, ""), (patient_id, None)) if key in of)
+        case = next(of[key] for key in ((patient_id, "4CH"), (patient_id, "")) if key in of)
         if len(case[0]) > 2:
             caption = f"{patient_id}: EF {p[prediction]:.0f} %, reference {p[reference]:.0f} %"
             curves.append(volume_curve(*case) | {"caption": caption})

@@ -25,10 +25,10 @@ def claim(workdir: Path, config: Config) -> None:
     record = workdir / "config.json"
     now = json.loads(json.dumps(dataclasses.asdict(config)))
     if record.exists():
-        before = _flat(json.loads(record.read_text())["config"])
+        before = flat(json.loads(record.read_text())["config"])
         differing = [
             f"  config.{name}: {before.get(name)!r} there, {value!r} now"
-            for name, value in _flat(now).items()
+            for name, value in flat(now).items()
             if before.get(name) != value and name not in FREE_TO_CHANGE
         ]
         if differing:
@@ -54,10 +54,11 @@ def is_done(workdir: Path) -> bool:
     return (workdir / "metrics.json").is_file()
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with names such as "data.size"."""
     out: dict[str, Any] = {}
     for name, value in tree.items():
-        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        out |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return out
 
 

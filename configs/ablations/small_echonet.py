@@ -1,0 +1,17 @@
+"""The EchoNet-Dynamic half of Table 1, small enough for 2 CPU cores: simulated videos in EchoNet's tree, 128x128.
+
+`scripts/reproduce.py table1 --scale=small` runs it; by hand:
+`python -m echoforge_jax.train --config=configs/ablations/small_echonet.py`.
+"""
+
+from configs.ablations.small import get_config as small
+
+
+def get_config():
+    config = small()
+    config.data.format = "echonet_dynamic"
+    config.data.views = ("4CH",)
+    config.data.simulate.size = 112
+    config.data.size = 128
+    config.evaluation.protocols = ("semi",)
+    return config
