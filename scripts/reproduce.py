@@ -1,6 +1,7 @@
 """The paper's tables and figures, one command each: `python scripts/reproduce.py table3 --scale=small --seeds=1`.
 
-Tables 1 to 6, Figs. 1d and 4 to 8, and "labels" (mDice over the share of labelled patients). A table is a set of cells;
+Tables 1 to 6, Figs. 1d and 4 to 8, "labels" (mDice over the share of labelled patients) and "defaults" (constants that
+the paper leaves open). A table is a set of cells;
 a cell is one configuration and one seed. A finished cell is a small JSON under docs/results/SCALE/ and is never run
 again; one that was cut goes on from its checkpoint. Then the table is written anew from all finished cells, as
 Markdown, CSV and JSON, with paired tests against its first row. `--dry_run` shows what would run. Exit code 75:

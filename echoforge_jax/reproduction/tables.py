@@ -61,6 +61,13 @@ TABLES = {
         Row("CPR", FULL, 94.89),
     ),
     "fig7": tuple(Row(f"K = {k}", {**FULL, "model.neighbours": k}) for k in (1, 4, 8, 16, 32, 64)),
+    "defaults": (  # constants that the paper leaves open (docs/method.md)
+        Row("+ TSF + ARC", WITHOUT_CPR),
+        Row("+ TSF + ARC, ARC's temperature 0.1", {**WITHOUT_CPR, "model.temperature": 0.1}),
+        Row("+ TSF + ARC, no BCE on ARC's mask", {**WITHOUT_CPR, "semi.seed_weight": 0.0}),
+        Row("all", FULL),
+        Row("all, largest pseudo-label weight 0.3", {**FULL, "semi.lambda_max": 0.3}),
+    ),
     "labels": tuple(
         Row(f"{name}, {100 * share:g} %", {**changes, "data.labelled_fraction": share})
         for name, changes in (("without CPR", WITHOUT_CPR), ("CPR", FULL))
