@@ -19,6 +19,7 @@ from echoforge_jax.config import ConfigError
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.text import table
 from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks
+from echoforge_jax.training.log import say
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished or interrupted training.")
 _SPLIT = flags.DEFINE_enum("split", None, ["train", "validation", "test"], "What to score; default: the config's.")
@@ -28,9 +29,12 @@ _FORMAT = flags.DEFINE_enum("format", "camus", ["camus", "echonet_dynamic", "sto
 _SCHEME = flags.DEFINE_string("split_scheme", "auto", "Of --data, as config.data.split_scheme.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "Tree of predicted masks, instead of --workdir.")
 _REFERENCES = flags.DEFINE_string("references", None, "Tree of reference masks for --predictions.")
+_CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "best", ["best", "last"], "Best validation Dice, or the last state, also of a training in progress."
+)
 _AGAINST = flags.DEFINE_multi_string("against", [], "Folder of another evaluation to compare with; may be repeated.")
 _OUT = flags.DEFINE_string(
-    "out", None, "Folder for the results; default: WORKDIR/evaluation_[DATA_]SPLIT, or evaluation_PREDICTIONS."
+    "out", None, "Folder for the results; default: WORKDIR/evaluation_[DATA_]SPLIT[_last], or evaluation_PREDICTIONS."
 )
 
 
@@ -51,7 +55,11 @@ def main(_: list[str]) -> None:
 
 
 def _evaluate_model(workdir: Path, against: list[Path]) -> tuple[Path, dict[str, Any]]:
-    predictor, config, _card = Predictor.load(workdir / "inference")
+    if _CHECKPOINT.value == "last":
+        predictor, config, step = Predictor.load_last(workdir)
+        say(f"the state after step {step}")
+    else:
+        predictor, config, _card = Predictor.load(workdir / "inference")
     if _DATA.value:
         data = dataclasses.replace(
             config.data, root=_DATA.value, format=_FORMAT.value, split_scheme=_SCHEME.value,
@@ -60,6 +68,7 @@ def _evaluate_model(workdir: Path, against: list[Path]) -> tuple[Path, dict[str,
         config = dataclasses.replace(config, data=data)
     split = _SPLIT.value or choose_split(config)
     name = f"{Path(_DATA.value).resolve().name}_{split}" if _DATA.value else split
+    name += "_last" if _CHECKPOINT.value == "last" else ""
     out = Path(_OUT.value) if _OUT.value else workdir / f"evaluation_{name}"
     return out, evaluate(config, predictor, split, _PROTOCOL.value or config.evaluation.protocols, out, against)
 

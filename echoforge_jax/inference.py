@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from data_pipelines.clips import resize_frames, to_native
 from echoforge_jax.config import Config, ModelConfig, read_config
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.models.memory import Memory
-from echoforge_jax.training.checkpoint import load_inference
+from echoforge_jax.models.pretrained import with_preprocessing
+from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state, load_inference
+from echoforge_jax.training.state import inference_variables, initial_state, make_optimiser
 
 FRAMES_MULTIPLE = 4  # clips are padded in time to a multiple of this, so that few shapes are compiled
 
@@ -49,6 +53,28 @@ class Predictor:
         variables, card = load_inference(folder)
         config = read_config(card["config"])
         return cls(config.model, config.data.size, variables), config, card
+
+    @classmethod
+    def load_last(cls, workdir: Path) -> tuple[Predictor, Config, int]:
+        """From the last checkpoint of a training, finished or not: the predictor, its configuration, the step.
+
+        Raises:
+            CheckpointError: the folder holds no run, or no checkpoint yet.
+        """
+        if not (workdir / "config.json").is_file():
+            raise CheckpointError(f"{workdir} holds no run (config.json is missing)")
+        config = read_config(json.loads((workdir / "config.json").read_text(encoding="utf-8"))["config"])
+        model = with_preprocessing(config.model)
+        shaped = dataclasses.replace(config, model=dataclasses.replace(model, pretrained=""))  # shapes need no weights
+        optimiser, _ = make_optimiser(config.optimiser, 1)
+        shapes = jax.eval_shape(lambda key: initial_state(shaped, optimiser, key), jax.random.key(0))
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
+            if checkpoints.latest_step() is None:
+                raise CheckpointError(f"{workdir} holds no checkpoint yet")
+            state, _ = checkpoints.restore(abstract_state(shapes, here))
+        config = dataclasses.replace(config, model=model)
+        return cls(model, config.data.size, inference_variables(state)), config, int(state.step)
 
     def forward(self, image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
         """Foreground probabilities of frames at network size, grey levels 0..1; stays on the device."""

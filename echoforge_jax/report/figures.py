@@ -1,13 +1,13 @@
 """Curves and scatter plots of a report as SVG bytes (pictures: `overlays.py`).
 
 Every function builds its own `Figure`, so nothing depends on pyplot's state or on a display, and the same input gives
-the same bytes. Colours are those of Okabe and Ito, which stay apart under colour blindness. `dark` draws for a dark
-page, on a transparent ground.
+the same bytes. Colours are those of Okabe and Ito, which stay apart under colour blindness; the ground is transparent.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +23,18 @@ from matplotlib.ticker import MaxNLocator
 from echoforge_jax.evaluation import statistics
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
-DARK_COLOURS = ("#56B4E9", "#E69F00", "#2FC79B", "#E6A1C8")
+INK, GRID = "#30343c", "#dcdfe5"
+DARK = ("#56B4E9", "#E69F00", "#2FC79B", "#E6A1C8", "#d8dce3", "#454b57")
+ON_DARK = dict(zip((*COLOURS, INK, GRID), DARK, strict=True))
+STYLE: dict[Any, Any] = {
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "text.color": INK, "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID, "axes.grid": True, "axes.axisbelow": True,
+    "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.labelsize": 9,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
+    "axes.prop_cycle": cycler(color=[*COLOURS, "#999999"]),
+}  # fmt: skip
 BAND = 0.18  # opacity of an interval
 CURVES = (
     ("Loss", (("loss", "total"), ("bce", "BCE"), ("dice_loss", "Dice"), ("unsupervised", "unsupervised"),
@@ -35,7 +46,7 @@ CURVES = (
 )  # fmt: skip
 
 
-def learning_curves(history: Sequence[Mapping[str, Any]], *, dark: bool = False, columns: int = 2) -> bytes:
+def learning_curves(history: Sequence[Mapping[str, Any]], *, columns: int = 2) -> bytes:
     """SVG of the curves that `history` (one mapping an epoch) has values for; keys and values may be missing.
 
     Raises:
@@ -48,7 +59,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, dark: bool = False,
             panels.append((title, found))
     if not panels:
         raise ValueError("the history holds no value: leave the learning curves out")
-    with mpl.rc_context(_style(dark)):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(len(panels), columns)
         for ax, (title, found) in zip(axes, panels, strict=True):
             for label, epochs, values in found:
@@ -67,7 +78,6 @@ def regression_and_bland_altman(
     ci95: Mapping[str, Sequence[float | None]] | None = None,
     *,
     method: str,
-    dark: bool = False,
     columns: int = 2,
     kind: str = "svg",
 ) -> bytes:
@@ -77,16 +87,16 @@ def regression_and_bland_altman(
     intervals by bootstrap over patients. EF in per cent.
     """
     x, y = np.asarray(reference_percent, np.float64), np.asarray(prediction_percent, np.float64)
-    with mpl.rc_context(_style(dark)):
+    with mpl.rc_context(STYLE):
         figure, (left, right) = _figure(2, columns, height=3.8)
-        _regression(left, x, y, _palette(dark))
+        _regression(left, x, y, COLOURS)
         left.set(xlabel=f"reference EF, % ({method})", ylabel="predicted EF, %")
         left.set_title(f"r = {_number(agreement['pearson_r'], 3)}, n = {len(x)}")
-        _bland_altman(right, x, y, agreement, ci95 or {}, _palette(dark))
+        _bland_altman(right, x, y, agreement, ci95 or {}, COLOURS)
         return figure_bytes(figure, kind)
 
 
-def dice_by_phase_view(frame_rows: Sequence[Mapping], *, dark: bool = False) -> bytes:
+def dice_by_phase_view(frame_rows: Sequence[Mapping]) -> bytes:
     """SVG of Dice, per cent, as box plots (median, quartiles, 5th and 95th percentile) for each view and phase.
 
     Raises:
@@ -97,11 +107,11 @@ def dice_by_phase_view(frame_rows: Sequence[Mapping], *, dark: bool = False) -> 
         groups.setdefault(f"{row['view'] or 'view ?'}\n{row['phase']}", []).append(100 * row["dice"])
     if not groups:
         raise ValueError("there is no row: leave the figure out")
-    ink = _style(dark)["text.color"]
+    ink = INK
     lines: dict[str, Any] = {key: {"color": ink} for key in ("boxprops", "whiskerprops", "capprops")}
-    lines["medianprops"] = {"color": _palette(dark)[1], "linewidth": 2}
+    lines["medianprops"] = {"color": COLOURS[1], "linewidth": 2}
     lines["flierprops"] = {"marker": ".", "markersize": 4, "markeredgecolor": ink}
-    with mpl.rc_context(_style(dark)):
+    with mpl.rc_context(STYLE):
         figure, (ax,) = _figure(1, 1)
         ax.boxplot(list(groups.values()), whis=(5, 95), **lines)
         ax.set_xticks(range(1, 1 + len(groups)), [f"{name}\nn = {len(values)}" for name, values in groups.items()])
@@ -109,7 +119,7 @@ def dice_by_phase_view(frame_rows: Sequence[Mapping], *, dark: bool = False) -> 
         return figure_bytes(figure, "svg")
 
 
-def volume_curves(curves: Sequence[Mapping[str, Any]], *, dark: bool = False, columns: int = 2) -> bytes:
+def volume_curves(curves: Sequence[Mapping[str, Any]], *, columns: int = 2) -> bytes:
     """SVG of single-plane volume through clips, a panel each, from `patients.volume_curve`; ED and ES are marked.
 
     Raises:
@@ -117,13 +127,13 @@ def volume_curves(curves: Sequence[Mapping[str, Any]], *, dark: bool = False, co
     """
     if not curves:
         raise ValueError("there is no curve: leave the figure out")
-    with mpl.rc_context(_style(dark)):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(len(curves), columns)
         for ax, curve in zip(axes, curves, strict=True):
             frames = np.arange(len(curve["prediction"]))
             time = frames / curve["fps"] if curve["fps"] else frames
-            ax.plot(time, curve["prediction"], color=_palette(dark)[1], marker=".", label="prediction")
-            ax.plot(time, curve["reference"], color=_palette(dark)[0], marker="o", markersize=4, label="reference",
+            ax.plot(time, curve["prediction"], color=COLOURS[1], marker=".", label="prediction")
+            ax.plot(time, curve["reference"], color=COLOURS[0], marker="o", markersize=4, label="reference",
                     linestyle="--")  # fmt: skip
             for key, name in (("ed_index", "ED"), ("es_index", "ES")):
                 if curve[key] is not None:
@@ -187,26 +197,6 @@ def _series(history: Sequence[Mapping], key: str) -> tuple[list, list]:
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
-def _palette(dark: bool) -> Sequence[str]:
-    return DARK_COLOURS if dark else COLOURS
-
-
-def _style(dark: bool) -> dict:
-    """Settings under which a whole figure is drawn."""
-    ink, grid = ("#d8dce3", "#454b57") if dark else ("#30343c", "#dcdfe5")
-    names = "axes.edgecolor axes.labelcolor axes.titlecolor text.color xtick.color ytick.color"
-    return {
-        **dict.fromkeys(names.split(), ink), "grid.color": grid, "axes.grid": True, "axes.axisbelow": True,
-        "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none",
-        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.labelsize": 9,
-        "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
-        "axes.prop_cycle": cycler(color=[*_palette(dark), "#999999"]),
-    }  # fmt: skip
-
-
-STYLE = _style(dark=False)
-
-
 def _figure(n_panels: int, columns: int, height: float = 3.0) -> tuple[Figure, list[Axes]]:
     """A figure and n axes in rows of `columns`."""
     columns = min(columns, n_panels)
@@ -230,3 +220,15 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     with mpl.rc_context({"svg.hashsalt": "echoforge", "svg.fonttype": "path"}):
         figure.savefig(stream, format=kind, metadata=metadata)
     return stream.getvalue()
+
+
+def for_light_and_dark(svg: bytes) -> bytes:
+    """The same drawing with other colours on a dark page: each colour becomes a variable that the page's mode sets."""
+    text = svg.decode()
+    for i, colour in enumerate(ON_DARK):
+        text = text.replace(colour.lower(), f"var(--c{i})")
+    light, dark = (
+        "".join(f"--c{i}: {colour};" for i, colour in enumerate(colours)) for colours in (ON_DARK, ON_DARK.values())
+    )
+    style = f"<style>:root {{{light}}} @media (prefers-color-scheme: dark) {{:root {{{dark}}}}}</style>"
+    return re.sub(r"(<svg[^>]*>)", lambda found: found[1] + style, text, count=1).encode()

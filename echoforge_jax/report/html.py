@@ -258,14 +258,14 @@ def _gallery(overlays: Sequence[Overlay]) -> list[dict]:
 
 
 def _picture(draw: Callable[..., bytes], *arguments, columns: int | None = 2, **options) -> dict[str, str]:
-    """One figure for light and dark pages and, where it has several panels, for wide and narrow ones."""
-    versions = {}
-    for shade in ("light", "dark"):
-        for width in ("wide", "narrow") if columns else ("wide",):
-            layout = {} if columns is None else {"columns": columns if width == "wide" else 1}
-            image = draw(*arguments, dark=shade == "dark", **layout, **options)
-            versions[f"{shade}_{width}"] = _data_uri(image, "image/svg+xml")
-    return versions
+    """One figure; where it has several panels, for wide and for narrow pages."""
+    layouts: dict[str, dict[str, int]] = (
+        {"wide": {}} if columns is None else {"wide": {"columns": columns}, "narrow": {"columns": 1}}
+    )
+    return {
+        width: _data_uri(figures.for_light_and_dark(draw(*arguments, **layout, **options)), "image/svg+xml")
+        for width, layout in layouts.items()
+    }
 
 
 def _data_uri(content: bytes, kind: str) -> str:

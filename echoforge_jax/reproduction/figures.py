@@ -122,7 +122,7 @@ def _over_labels(study: Study, seed: int) -> dict[str, Figure]:
     return {"labels": figure}
 
 
-def _curve(ax: Axes, x: Sequence[float], lines: Sequence[Mapping[str, Any]], colour: str, name: str) -> None:
+def _curve(ax: Axes, x: Sequence[float | int], lines: Sequence[Mapping[str, Any]], colour: str, name: str) -> None:
     ax.plot(x, [line["dice_percent"] for line in lines], marker="o", color=colour, label=name)
     low, high = ([line[key] for line in lines] for key in ("ci95_low", "ci95_high"))
     ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

@@ -20,7 +20,7 @@ from echoforge_jax.inference import Predictor
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.reproduction.cells import CAMUS, Study, set_field
-from echoforge_jax.reproduction.tables import TABLES
+from echoforge_jax.reproduction.tables import TABLES, Row
 
 PERCENTILES = (50, 95, 99)
 WARM_UP_FRAMES = 5
@@ -32,10 +32,14 @@ NOTE = (
 
 
 def measure_speed(
-    study: Study, rounds: int, stream_frames: int, batch_clips: int, say: Callable[[str], None]
+    study: Study,
+    rounds: int,
+    stream_frames: int,
+    batch_clips: int,
+    say: Callable[[str], None],
+    rows: Sequence[Row] = TABLES["table3"][:-1],
 ) -> list[dict[str, Any]]:
-    """A line for each row of Table 3 (the last two are the same network at inference: CPR is left out)."""
-    rows = TABLES["table3"][:-1]
+    """A line for each row of Table 3 but the last, which is the same network at inference: CPR is left out."""
     configs = [_config(study, row.changes) for row in rows]
     predictors = [_random_predictor(config) for config in configs]
     size, frames = configs[0].data.size, configs[0].data.frames

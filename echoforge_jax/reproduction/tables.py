@@ -107,7 +107,7 @@ def _line(row: Row, of_row: Sequence[dict[str, Any]], protocol: str) -> dict[str
     values = _by_patient(scores)
     low, high = bootstrap_ci(values, seed=0)
     unit = next(iter(scores[0]["distances"]), None)
-    distance = lambda key: float(np.mean([s["distances"][unit][key] for s in scores])) if unit else None
+    distance = lambda key: _mean([s["distances"].get(unit, {}).get(key) for s in scores])
     method = EF_METHOD[row.data]
     ef = [s["ejection_fraction"][method] for s in scores if method in s["ejection_fraction"]]
     return {
@@ -117,10 +117,15 @@ def _line(row: Row, of_row: Sequence[dict[str, Any]], protocol: str) -> dict[str
         "dice_percent_by_seed": [float(np.mean(list(s["dice_percent_by_patient"].values()))) for s in scores],
         "distance_unit": unit, "hd95": distance("hd95"), "assd": distance("assd"),
         "ef_method": method,
-        "ef_r": float(np.mean([e["pearson_r"] for e in ef])) if ef else None,
-        "ef_bias": float(np.mean([e["bias"] for e in ef])) if ef else None,
+        "ef_r": _mean([e["pearson_r"] for e in ef]), "ef_bias": _mean([e["bias"] for e in ef]),
         "paper_dice_percent": row.paper,
     }  # fmt: skip
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of the defined values."""
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def _by_patient(scores: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

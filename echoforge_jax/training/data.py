@@ -14,10 +14,11 @@ from jax.sharding import Mesh
 from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, labelled_patients, share_out
 from data_pipelines.clips import SampledClip, resize_cine, sample_clip
 from data_pipelines.loader import LazyClips, Source, load_split, open_lazily
-from data_pipelines.propagation import WAYS, propagate
+from data_pipelines.propagation import UNDECIDED, WAYS, propagate
 from data_pipelines.records import Clip, summarise_skipped
 from echoforge_jax import parallel
 from echoforge_jax.config import Config, ConfigError, DataConfig, MixConfig
+from echoforge_jax.evaluation.overlap import dice
 from echoforge_jax.training.log import progress_bar, say
 
 T = TypeVar("T")
@@ -95,15 +96,20 @@ def _propagated(clips: Sequence[AnyClip], way: str, threads: int) -> Sequence[An
         for clip in pool.map(lambda clip: propagate(clip, way), sampled):
             found.append(clip)
             bar.advance(task)
-    scores = [
-        2 * np.sum((new.mask[t] == 1) & (old.mask[t] == 1)) / (np.sum(new.mask[t] == 1) + np.sum(old.mask[t] == 1))
-        for old, new in zip(sampled, found, strict=True)
-        for t in np.flatnonzero(old.annotated & ~old.labelled & new.annotated)
-        if old.mask[t].any()
-    ]
+    scores, decided = [], []
+    for old, new in zip(sampled, found, strict=True):
+        for t in np.flatnonzero(old.annotated & ~old.labelled & new.annotated):
+            known = new.mask[t] != UNDECIDED
+            decided.append(known.mean())
+            scores.append(dice((new.mask[t] == 1) & known, (old.mask[t] == 1) & known))
     carried = sum(int((clip.annotated & ~clip.labelled).sum()) for clip in found)
-    known = f"; Dice with {len(scores)} references that exist {100 * np.mean(scores):.2f} %" if scores else ""
-    say(f"labels carried to {carried} frames by {way}{known}")
+    against = (
+        f"; {100 * np.mean(decided):.1f} % of the pixels decided, Dice there with {len(scores)} references "
+        f"{100 * np.mean(scores):.2f} %"
+        if scores
+        else ""
+    )
+    say(f"labels carried to {carried} frames by {way}{against}")
     return found
 
 

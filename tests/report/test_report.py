@@ -15,7 +15,12 @@ from data_pipelines.records import Clip
 from echoforge_jax.evaluation.evaluator import DISTANCES, score_clips, summarise
 from echoforge_jax.evaluation.overlap import dice
 from echoforge_jax.evaluation.patients import EF_METHODS, score_ejection_fraction
-from echoforge_jax.report.figures import dice_by_phase_view, learning_curves, regression_and_bland_altman
+from echoforge_jax.report.figures import (
+    dice_by_phase_view,
+    for_light_and_dark,
+    learning_curves,
+    regression_and_bland_altman,
+)
 from echoforge_jax.report.html import _comparison, write_report
 from echoforge_jax.report.overlays import Overlay, animation_webp, overlay_grid, overlay_png, overlay_rgb
 from echoforge_jax.report.selection import pick_animations, pick_curves, pick_overlays
@@ -217,7 +222,7 @@ def test_figures_are_valid_and_repeatable():
     agreement = {"pearson_r": 0.9, "bias": 1.0, "loa_low": -3.0, "loa_high": np.nan}
     for draw in (
         lambda: learning_curves(history(1), columns=1),
-        lambda: dice_by_phase_view(frame_rows, dark=True),
+        lambda: for_light_and_dark(dice_by_phase_view(frame_rows)),
         lambda: regression_and_bland_altman(x + 1, x, agreement, method="m"),
     ):
         image = draw()

@@ -68,6 +68,19 @@ def last_state(config: Config, workdir: Path):
         return jax.tree.map(np.asarray, checkpoints.restore(abstract_state(target, here))[0])
 
 
+def test_the_last_state_can_be_scored_too(finished: Path, run_config: Config, tmp_path: Path):
+    predictor, config, step = Predictor.load_last(finished)
+    expected = last_state(run_config, finished)
+    jax.tree.map(np.testing.assert_array_equal, predictor.variables["params"], expected.params["network"])
+    assert step == 6 and config.model == run_config.model
+    for folder, message in ((tmp_path, "config.json"), (tmp_path / "new", "config.json")):
+        with pytest.raises(CheckpointError, match=message):
+            Predictor.load_last(folder)
+    shutil.copy(finished / "config.json", tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint yet"):
+        Predictor.load_last(tmp_path)
+
+
 def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Config):
     metrics = json.loads((finished / "metrics.json").read_text())
     assert set(metrics["protocols"]) == {"semi", "full"}

@@ -1,0 +1,76 @@
+"""Finished cells without a training: invented scores, and untrained networks on a small simulated population."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from data_pipelines.simulator.cohort import write_cohort
+from echoforge_jax.config import read_config
+from echoforge_jax.inference import Predictor
+from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.reproduction.cells import CAMUS, ROOT, Cell, Study, read_base, set_field
+from echoforge_jax.reproduction.figures import FIGURES
+from echoforge_jax.reproduction.tables import TABLES
+from echoforge_jax.scoring import evaluate
+from echoforge_jax.training.checkpoint import save_inference
+
+SMALL = ROOT / "configs/ablations/small.py"
+
+
+def scored_cell(seed: int, shift: float, unit: str = "mm", method: str = "biplane_discs") -> dict:
+    """A cell's JSON: eight patients, Dice 90 % and more, `shift` points better."""
+    dice = {f"patient{i:04d}": 90 + i / 10 + shift + 0.01 * seed for i in range(8)}
+    return {
+        "seed": seed, "changes": {}, "commit": "abc", "simulated": True, "split": "test", "epochs": 3,
+        "protocols": {"semi": {
+            "dice_percent_by_patient": dice, "distances": {unit: {"hd": 6.0, "hd95": 5.0 - shift, "assd": 2.0}},
+            "ejection_fraction": {method: {"pearson_r": 0.9, "bias": -1.0, "sd": 3.0, "n": 8}},
+        }},
+    }  # fmt: skip
+
+
+def put(study: Study, cell: Cell, content: dict) -> None:
+    study.results.mkdir(parents=True, exist_ok=True)
+    study.file(cell).write_text(json.dumps(content))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study("small", {CAMUS: read_base(SMALL)}, tmp_path / "results", tmp_path / "work")
+
+
+@pytest.fixture(scope="session")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """Networks as they come from the initialisation, really scored, of a Table 3 cut to its first and last row."""
+    folder = tmp_path_factory.mktemp("scored")
+    write_cohort(folder / "work" / "simulated", patients=6, seed=1, frames=4, size=64)
+    base = read_base(SMALL, [f"data.root={folder / 'work' / 'simulated'}", "data.size=32", "data.frames=4"])
+    for name, value in (("encoder_width", 8), ("channels", 16), ("heads", 2), ("neighbours", 4), ("decoder_layers", 1)):
+        set_field(base, f"model.{name}", value)
+    base.evaluation.protocols, base.evaluation.batch_clips = ("semi",), 1
+    study = Study("small", {CAMUS: base}, folder / "results", folder / "work")
+    first, last = TABLES["table3"][0], TABLES["table3"][-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("echoforge_jax.scoring.write_report", lambda *_, **__: None)  # has its own tests
+        for table in (TABLES, FIGURES):
+            for name in ("table3", "fig5", "fig6"):
+                if name in table:
+                    patch.setitem(table, name, (first, last))
+        for row in (first, last):
+            cell = Cell(row.changes)
+            values = base.copy_and_resolve_references()
+            for name, value in row.changes.items():
+                set_field(values, name, value)
+            config = read_config(values)
+            variables = jax.jit(EchoForge(config.model).init)(jax.random.key(0), jnp.zeros((1, 1, 32, 32)))
+            save_inference(study.folder(cell) / "inference", variables, {"config": dataclasses.asdict(config)})
+            predictor = Predictor(config.model, config.data.size, variables)
+            evaluate(config, predictor, "test", ("semi",), study.folder(cell))
+            (study.folder(cell) / "metrics.jsonl").write_text('{"kind": "epoch", "epoch": 1, "loss": 0.5}\n')
+            put(study, cell, scored_cell(0, 0.0))
+        yield study

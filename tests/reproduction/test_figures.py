@@ -1,0 +1,61 @@
+"""Every figure is drawn from finished cells, as vector and as PNG, and says what is missing."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from echoforge_jax.config import ConfigError
+from echoforge_jax.reproduction.cells import Cell, Study
+from echoforge_jax.reproduction.figures import FIGURES, draw
+from echoforge_jax.reproduction.speed import write_table2
+from echoforge_jax.reproduction.tables import FULL, TABLES, write_table
+from tests.reproduction.conftest import put, scored_cell
+
+
+def check(files, count):
+    assert len(files) == 2 * count
+    for file in files:
+        if file.suffix == ".png":
+            with Image.open(io.BytesIO(file.read_bytes())) as picture:
+                assert np.asarray(picture.convert("L")).std() > 5
+        else:
+            assert b"<svg" in file.read_bytes()[:2000]
+
+
+def test_plots_of_numbers(study: Study):
+    with pytest.raises(ConfigError, match="no cell of fig7"):
+        draw(study, "fig7", 0)
+    for table in ("table3", "fig7", "labels"):
+        for shift, row in enumerate(TABLES[table]):
+            put(study, Cell(row.changes), scored_cell(0, shift / 3))
+        write_table(study, table, 1)
+    with pytest.raises(ConfigError, match="table2"):
+        draw(study, "fig1d", 0)
+    speed = {"device": "cpu", "batch_clips": 1, "frames": 10, "size": 96, "gflops_per_clip": 1.0, "streamed_frames": 9,
+             "latency_ms_p50": 1.0, "latency_ms_p95": 1.0, "latency_ms_p99": 1.0}  # fmt: skip
+    rows = (("baseline", 0.2, 90.0), ("+ TSF", 0.3, 50.0), ("+ TSF + ARC (EchoForge)", 0.31, 40.0))
+    write_table2(study, [speed | {"row": r, "parameters_m": p, "frames_per_s": f} for r, p, f in rows])
+    for name in ("fig1d", "fig7", "labels"):
+        files = draw(study, name, 0)
+        check(files, 1)
+        assert all(file.parent == study.results for file in files)
+
+
+def test_pictures_of_frames_stay_with_the_runs(scored: Study):
+    for name, count in (("fig4", 1), ("fig5", 1), ("fig6", 2), ("fig8", 1)):
+        if name == "fig4":  # one test patient is not enough for a line: two more that resemble it
+            file = scored.folder(Cell(FULL)) / "per_patient.csv"
+            head, line = file.read_text().splitlines()[:2]
+            file.write_text("\n".join([head, line, line.replace("patient0006", "a"), line.replace("patient0006", "b")]))
+        check(draw(scored, name, 0), count)
+    assert {file.stem for file in (scored.work / "figures").iterdir()} == {"fig5", "fig6", "fig6_arc", "fig8_camus"}
+    assert set(FIGURES) == {"fig1d", "fig4", "fig5", "fig6", "fig7", "fig8", "labels"}
+    lost = scored.folder(Cell(TABLES["table3"][0].changes))
+    shutil.rmtree(lost / "inference")
+    with pytest.raises(ConfigError, match="train the cell anew"):
+        draw(scored, "fig5", 0)
+    assert json.loads(scored.file(Cell(FULL)).read_text())["split"] == "test"
