@@ -110,6 +110,7 @@ class SemiConfig:
     cosine_temperature: float = 0.1
     seed_weight: float = 0.3  # BCE on ARC's own mask
     reforging_weight: float = 1.0  # the term that trains Wq, Wk, Wv
+    reforging_residual: bool = False  # F^_U = F_U + A V^T instead of eq. 6's A V^T
 
 
 @dataclasses.dataclass(frozen=True)

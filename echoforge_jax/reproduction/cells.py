@@ -29,7 +29,8 @@ Changes = dict[str, Any]
 SHORT = {  # of the fields that cells change, in a cell's name; True: the value follows
     "semi.flamerise": ("without_flamerise", False), "model.anchors": ("anchors", True), "model.neighbours": ("k", True),
     "data.labelled_fraction": ("labels", True), "model.temperature": ("temperature", True),
-    "semi.seed_weight": ("seed_weight", True), "semi.lambda_max": ("lambda", True),
+    "semi.reforging_residual": ("residual", False), "semi.seed_weight": ("seed_weight", True),
+    "semi.lambda_max": ("lambda", True),
 }  # fmt: skip
 
 

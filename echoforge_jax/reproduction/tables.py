@@ -66,6 +66,7 @@ TABLES = {
         Row("+ TSF + ARC, ARC's temperature 0.1", {**WITHOUT_CPR, "model.temperature": 0.1}),
         Row("+ TSF + ARC, no BCE on ARC's mask", {**WITHOUT_CPR, "semi.seed_weight": 0.0}),
         Row("all", FULL),
+        Row("all, reforging with a residual", {**FULL, "semi.reforging_residual": True}),
         Row("all, largest pseudo-label weight 0.3", {**FULL, "semi.lambda_max": 0.3}),
     ),
     "labels": tuple(

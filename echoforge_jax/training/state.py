@@ -43,7 +43,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def make_networks(config: Config) -> Networks:
-    return Networks(EchoForge(config.model), Reforging(config.model.channels))
+    return Networks(EchoForge(config.model), Reforging(config.model.channels, config.semi.reforging_residual))
 
 
 def make_optimiser(config: OptimiserConfig, total_steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
