@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from echoforge_jax.config import Config, ConfigError, default_config, read_config
+from echoforge_jax.config import ConfigError, default_config, read_config
 from echoforge_jax.train import run
 from echoforge_jax.training.loop import Outcome
-from echoforge_jax.training.workdir import flat, git_commit
+from echoforge_jax.training.workdir import differences, flat, git_commit
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMUS, ECHONET = "camus", "echonet"
@@ -106,17 +106,11 @@ class Study:
                     record.parent.mkdir(parents=True, exist_ok=True)
                     record.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
                 continue
-            default = flat(json.loads(json.dumps(dataclasses.asdict(Config()))))
-            before = json.loads(record.read_text(encoding="utf-8"))
-            differing = [  # a field that came later has its default in older cells
-                f"  {name}: {before.get(name, default.get(name))!r} there, {value!r} now"
-                for name, value in now.items()
-                if before.get(name, default.get(name)) != value
-            ]
+            differing = differences(json.loads(record.read_text(encoding="utf-8")), now)
             if differing:
                 raise ConfigError(
                     f"the cells in {self.results} were made with another base configuration:\n"
-                    + "\n".join(differing)
+                    + "\n".join(f"  {line}" for line in differing)
                     + "\ngive another --results folder"
                 )
 

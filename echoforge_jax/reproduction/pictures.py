@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -60,6 +61,7 @@ def feature_maps(study: Study, seed: int) -> dict[str, Figure]:
     frames = _by_difficulty(*models[WHOLE])
     figure = Figure(figsize=(2.2 * (2 + len(models)), 2.1 * len(frames) + 0.4), dpi=150, layout="constrained")
     arc = Figure(figsize=(2.4 * 4, 2.1 * len(frames) + 0.4), dpi=150, layout="constrained")
+    viewers = {label: _viewer(predictor) for label, (predictor, _) in models.items()}
     axes, arc_axes = figure.subplots(len(frames), 2 + len(models), squeeze=False), arc.subplots(len(frames), 4)
     for row, arc_row, (difficulty, (index, t)) in zip(axes, arc_axes, frames, strict=True):
         clip, mask = next(iter(models.values()))[1][index]
@@ -68,10 +70,10 @@ def feature_maps(study: Study, seed: int) -> dict[str, Figure]:
         truth = overlay_rgb(overlay((clip, 0 * mask), t))
         _show(row[0], nothing, f"{difficulty}: {clip.patient_id}\n{clip.view} {'ED' if t == 0 else 'ES'}")
         _show(row[1], truth, "reference")
-        for column, (label, (predictor, _)) in enumerate(models.items(), start=2):
-            features = _intermediates(predictor, clip.frames)[0][t]
-            _map(row[column], _component(features[None])[0], label, aspect)
-        _, before, after = _intermediates(models[WHOLE][0], clip.frames)
+        seen = {label: look(clip.frames) for label, look in viewers.items()}
+        for column, (label, maps) in enumerate(seen.items(), start=2):
+            _map(row[column], _component(maps.features[t][None])[0], label, aspect)
+        before, after = seen[WHOLE].before, seen[WHOLE].after
         assert before is not None and after is not None
         pair = _component(np.stack([before[t], after[t]]))
         change = np.linalg.norm(after[t] - before[t], axis=-1)
@@ -109,6 +111,14 @@ def failures(study: Study, seed: int) -> dict[str, Figure]:
     return found
 
 
+class Seen(NamedTuple):
+    """Feature maps of one clip: F, and X before and after ARC (None without ARC)."""
+
+    features: Float[np.ndarray, "t h w c"]
+    before: Float[np.ndarray, "t i j c"] | None
+    after: Float[np.ndarray, "t i j c"] | None
+
+
 def _models(study: Study, seed: int) -> dict[str, tuple[Predictor, list[Case]]]:
     return {row.label: _cases(study, Cell(row.changes, seed, row.data)) for row in TABLES["table3"]}
 
@@ -139,25 +149,28 @@ def _by_difficulty(_: Predictor, cases: list[Case]) -> list[tuple[str, tuple[int
     return [(name, ranked[place][1:]) for name, place in zip(DIFFICULTIES, places, strict=True)]
 
 
-def _intermediates(
-    predictor: Predictor, frames: np.ndarray
-) -> tuple[Float[np.ndarray, "t h w c"], Float[np.ndarray, "t i j c"] | None, Float[np.ndarray, "t i j c"] | None]:
-    """F, and X before and after ARC (None without ARC)."""
-    image = resize_frames(frames, predictor.size)[None].astype(np.float32) / np.float32(255)
+def _viewer(predictor: Predictor) -> Callable[[np.ndarray], Seen]:
+    """A compiled look inside the network: frames of one clip -> what it makes of them."""
     wanted = ("coarse_pyramid", "anchor_recalibration")
 
+    @jax.jit
     def apply(variables: Any, image: Any) -> Any:
         return predictor.network.apply(
             variables, image, capture_intermediates=lambda module, _: module.name in wanted, mutable=["intermediates"]
         )
 
-    (outputs, _), state = jax.jit(apply)(predictor.variables, image)
-    seen = state["intermediates"]
-    before = after = None
-    if "anchor_recalibration" in seen:
-        before = np.asarray(seen["coarse_pyramid"]["__call__"][0])
-        after = np.asarray(seen["anchor_recalibration"]["__call__"][0].features)
-    return np.asarray(outputs.features[0]), before, after
+    def look(frames: np.ndarray) -> Seen:
+        image = resize_frames(frames, predictor.size)[None].astype(np.float32) / np.float32(255)
+        (outputs, _), state = apply(predictor.variables, image)
+        inside = state["intermediates"]
+        if "anchor_recalibration" not in inside:
+            return Seen(np.asarray(outputs.features[0]), None, None)
+        before = inside["coarse_pyramid"]["__call__"][0]
+        return Seen(
+            *map(np.asarray, (outputs.features[0], before, inside["anchor_recalibration"]["__call__"][0].features))
+        )
+
+    return look
 
 
 def _component(features: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w"]:

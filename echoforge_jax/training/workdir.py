@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,7 @@ def claim(workdir: Path, config: Config) -> None:
     now = json.loads(json.dumps(dataclasses.asdict(config)))
     if record.exists():
         before = flat(json.loads(record.read_text())["config"])
-        differing = [
-            f"  config.{name}: {before.get(name)!r} there, {value!r} now"
-            for name, value in flat(now).items()
-            if before.get(name) != value and name not in FREE_TO_CHANGE
-        ]
+        differing = [f"  config.{line}" for line in differences(before, flat(now), free=FREE_TO_CHANGE)]
         if differing:
             raise ConfigError(
                 f"{workdir} holds a run of another configuration:\n" + "\n".join(differing) + "\nuse another --workdir"
@@ -47,6 +44,16 @@ def claim(workdir: Path, config: Config) -> None:
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
     record.write_text(json.dumps(about, indent=1))
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], free: Collection[str] = ()) -> list[str]:
+    """Fields in which two flat configurations differ, as text. A field that came later had its default before."""
+    default = flat(json.loads(json.dumps(dataclasses.asdict(Config()))))
+    return [
+        f"{name}: {then!r} there, {value!r} now"
+        for name, value in now.items()
+        if (then := before.get(name, default.get(name))) != value and name not in free
+    ]
 
 
 def is_done(workdir: Path) -> bool:
