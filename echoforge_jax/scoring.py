@@ -21,6 +21,7 @@ import numpy as np
 
 from data_pipelines.clips import at_network_size, ed_to_es, to_native, uniform_frames
 from data_pipelines.formats import camus_masks
+from data_pipelines.formats.camus_images import write_atomically
 from data_pipelines.loader import EmptySplit, load_split
 from data_pipelines.records import Clip, Skipped, summarise_skipped
 from data_pipelines.simulator.cohort import STATE_FILE as COHORT_FILE
@@ -31,8 +32,8 @@ from echoforge_jax.evaluation.evaluator import overlap_and_distance, score_clips
 from echoforge_jax.evaluation.patients import score_ejection_fraction
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.html import write_report
-from echoforge_jax.report.overlays import Overlay, overlay_grid
-from echoforge_jax.report.selection import Animation, Case, pick_animations, pick_curves, pick_overlays
+from echoforge_jax.report.overlays import overlay_grid
+from echoforge_jax.report.selection import Case, Pictures
 from echoforge_jax.training.data import source_of
 from echoforge_jax.training.log import progress_bar, read_metrics, say
 from echoforge_jax.training.workdir import git_commit
@@ -66,20 +67,6 @@ def choose_split(config: Config) -> str:
     if not entries:
         say("the data hold no test split: the validation split is scored (it also chose the best epoch)")
     return "test" if entries else "validation"
-
-
-@dataclasses.dataclass
-class Pictures:
-    """What a report shows besides numbers: frames of its first protocol, clips and volume curves of its last."""
-
-    overlays: list[Overlay] = dataclasses.field(default_factory=list)
-    animations: list[Animation] = dataclasses.field(default_factory=list)
-    curves: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def add(self, cases: Sequence[Case], scores: Scores) -> None:
-        self.overlays = self.overlays or pick_overlays(cases, scores.frames)
-        self.animations = pick_animations(cases, scores.frames)
-        self.curves = pick_curves(cases, scores.patients)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +120,7 @@ def evaluate(
             "size": predictor.size, **overlap_and_distance(rows, config.seed)
         }  # fmt: skip
         scores[protocol] = of_protocol
-        pictures.add(cases, of_protocol)
+        pictures.add(cases, of_protocol.frames, of_protocol.patients)
     return write_results(
         out, scores, pictures=pictures, split=split, skipped=skipped, simulated=is_simulated(config), against=against,
         card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none"),
@@ -160,7 +147,7 @@ def evaluate_masks(
         if pairs:
             cases = [(pair.clip, pair.prediction) for pair in pairs]
             scores[protocol] = score_cases(cases, protocol, "all", seed=0, processes=os.cpu_count() or 1)
-            pictures.add(cases, scores[protocol])
+            pictures.add(cases, scores[protocol].frames, scores[protocol].patients)
     if not scores:
         raise EmptySplit(
             f"no mask of {predictions} fits one of {references} ({', '.join(protocols)}): {summarise_skipped(skipped)}"
@@ -230,7 +217,7 @@ def write_results(
         "split": split, "simulated": simulated, "protocols": summaries, "comparisons": comparisons,
         "skipped": [dataclasses.asdict(s) for s in skipped], "card": card,
     }  # fmt: skip
-    _write(out / "metrics.json", json.dumps(result, indent=1))
+    write_atomically(out / "metrics.json", json.dumps(result, indent=1).encode())
     return result
 
 
@@ -303,10 +290,4 @@ def _write_table(path: Path, rows_by_protocol: dict[str, list[dict]]) -> None:
     writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _write(path, text.getvalue())
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)
+    write_atomically(path, text.getvalue().encode())

@@ -96,6 +96,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="Table 2: timed passes")
     parser.add_argument("--stream_frames", type=int, default=100, help="Table 2: frames timed one by one")
     parser.add_argument("--batch_clips", type=int, default=1, help="Table 2: clips a pass")
+    parser.add_argument("--finished_only", action="store_true", help="train nothing: write from the cells there are")
     parser.add_argument("--dry_run", action="store_true", help="list the cells and stop")
     return parser.parse_args()
 
@@ -113,6 +114,8 @@ def main() -> None:
         say(f"{len(cells)} cells, {len(cells) - len(open_cells)} finished; to run: {names or 'none'}")
         if arguments.dry_run:
             return
+        if arguments.finished_only:
+            open_cells = []
         for i, cell in enumerate(open_cells):
             say(f"cell {i + 1} of {len(open_cells)}: {cell.name}")
             if study.run(cell) is Outcome.INTERRUPTED:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from data_pipelines.formats.camus_images import write_atomically
 from echoforge_jax.evaluation.evaluator import DISTANCES
 from echoforge_jax.evaluation.overlap import dice
 from echoforge_jax.evaluation.patients import EF_METHODS
@@ -163,7 +162,8 @@ def write_report(
         script=SORT_SCRIPT,
         script_hash=base64.b64encode(hashlib.sha256(SORT_SCRIPT.encode()).digest()).decode(),
     )
-    _write_atomically(Path(path), page)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, page.encode())
 
 
 def _comparison(summary: Mapping, protocol: str, card: Mapping[str, str], simulated: bool) -> dict:
@@ -292,16 +292,3 @@ def _signed(value: float | int | None, digits: int = 2) -> str:
 
 def _interval(ends: Sequence | None, digits: int = 2) -> str:
     return "–" if ends is None or None in ends else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"  # noqa: RUF001
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

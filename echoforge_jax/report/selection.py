@@ -27,6 +27,21 @@ class Animation:
     remarks: tuple[str, ...]
 
 
+@dataclasses.dataclass
+class Pictures:
+    """What a report shows besides numbers: frames of its first protocol, clips and volume curves of its last."""
+
+    overlays: list[Overlay] = dataclasses.field(default_factory=list)
+    animations: list[Animation] = dataclasses.field(default_factory=list)
+    curves: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def add(self, cases: Sequence[Case], frame_rows: Sequence[dict], ef_rows: Sequence[dict]) -> None:
+        """Picks from the cases of one more protocol, by its rows."""
+        self.overlays = self.overlays or pick_overlays(cases, frame_rows)
+        self.animations = pick_animations(cases, frame_rows)
+        self.curves = pick_curves(cases, ef_rows)
+
+
 def overlay(case: Case, frame: int, caption: str = "", *, explain: bool = False) -> Overlay:
     """One frame of a case as a picture; `explain` adds `failure_reasons`."""
     clip, mask = case
