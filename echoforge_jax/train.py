@@ -54,11 +54,15 @@ def _simulate(config: Config) -> None:
     wanted = config.data.simulate
     with progress_bar() as bar:
         task = bar.add_task("simulating", total=wanted.patients, note="patients")
-        write_cohort(
-            Path(config.data.root), patients=wanted.patients, seed=wanted.seed, frames=wanted.frames, size=wanted.size,
-            processes=wanted.processes, progress=lambda done, total: bar.update(task, completed=done, total=total),
-            tree="echonet" if config.data.format == "echonet_dynamic" else "camus",
-        )  # fmt: skip
+        try:
+            write_cohort(
+                Path(config.data.root), patients=wanted.patients, seed=wanted.seed, frames=wanted.frames,
+                size=wanted.size, processes=wanted.processes,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                tree="echonet" if config.data.format == "echonet_dynamic" else "camus",
+            )  # fmt: skip
+        except ValueError as error:
+            raise ConfigError(f"config.data.simulate: {error}") from error
 
 
 def main(_: list[str]) -> None:

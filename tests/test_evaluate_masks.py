@@ -71,7 +71,13 @@ def test_half_sequences_are_turned_to_begin_with_ed(trees):
         assert areas[0] > areas[-1] and np.count_nonzero(pair.prediction[0]) > np.count_nonzero(pair.prediction[-1])
 
 
-def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path):
+def without_report(monkeypatch):
+    """The report has tests of its own, and takes the longest."""
+    monkeypatch.setattr("echoforge_jax.scoring.write_report", lambda *_, **__: None)
+
+
+def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path, monkeypatch):
+    without_report(monkeypatch)
     predictions, references = trees
     write(predictions, "patient0001", "2CH", "ED", mask(20)[:-2], gt=False)
     write(predictions, "patient0002", "2CH", "ED", 255 * mask(20), gt=False)
@@ -89,9 +95,11 @@ def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path):
         evaluate_masks(tmp_path / "out", references, ["semi"], tmp_path / "again")
 
 
-def test_runs_are_compared_by_patient(trees, tmp_path):
+def test_runs_are_compared_by_patient(trees, tmp_path, monkeypatch):
     predictions, references = trees
-    evaluate_masks(predictions, references, ["semi"], tmp_path / "shifted")
+    with monkeypatch.context() as patch:
+        without_report(patch)
+        evaluate_masks(predictions, references, ["semi"], tmp_path / "shifted")
     result = evaluate_masks(references, references, ["semi"], tmp_path / "same", [tmp_path / "shifted"])
     found = result["comparisons"]["semi"]["dice_percent"][str(tmp_path / "shifted")]
     assert found["n_patients"] == 6 and found["difference"] > 1

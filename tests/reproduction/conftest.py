@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -44,9 +43,19 @@ def study(tmp_path: Path) -> Study:
     return Study("small", {CAMUS: read_base(SMALL)}, tmp_path / "results", tmp_path / "work")
 
 
+@pytest.fixture
+def scored(scored_study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """The scored study, with Table 3 cut to the two rows that it holds."""
+    for table in (TABLES, FIGURES):
+        for name in ("table3", "fig5", "fig6"):
+            if name in table:
+                monkeypatch.setitem(table, name, (TABLES["table3"][0], TABLES["table3"][-1]))
+    return scored_study
+
+
 @pytest.fixture(scope="session")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    """Networks as they come from the initialisation, really scored, of a Table 3 cut to its first and last row."""
+def scored_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Networks as they come from the initialisation, really scored, for the first and the last row of Table 3."""
     folder = tmp_path_factory.mktemp("scored")
     write_cohort(folder / "work" / "simulated", patients=6, seed=1, frames=4, size=64)
     base = read_base(SMALL, [f"data.root={folder / 'work' / 'simulated'}", "data.size=32", "data.frames=4"])
@@ -57,10 +66,6 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     first, last = TABLES["table3"][0], TABLES["table3"][-1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("echoforge_jax.scoring.write_report", lambda *_, **__: None)  # has its own tests
-        for table in (TABLES, FIGURES):
-            for name in ("table3", "fig5", "fig6"):
-                if name in table:
-                    patch.setitem(table, name, (first, last))
         for row in (first, last):
             cell = Cell(row.changes)
             values = base.copy_and_resolve_references()
@@ -73,4 +78,4 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
             evaluate(config, predictor, "test", ("semi",), study.folder(cell))
             (study.folder(cell) / "metrics.jsonl").write_text('{"kind": "epoch", "epoch": 1, "loss": 0.5}\n')
             put(study, cell, scored_cell(0, 0.0))
-        yield study
+    return study
