@@ -12,7 +12,7 @@ def get_config():
     config.data.format = "echonet_dynamic"
     config.data.views = ("4CH",)
     config.data.simulate.size = 112
-    config.data.simulate.frames = 64  # at 50 a second: more than a cycle
+    config.data.simulate.frames = 128  # at 50 a second: more than a cycle of a slow heart
     config.data.size = 128
     config.evaluation.protocols = ("semi",)
     return config
