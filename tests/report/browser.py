@@ -20,7 +20,7 @@ pipes = [os.dup(int(fd)) for fd in sys.argv[1:3]]
 os.dup2(os.dup2(pipes[0], 63), 3), os.dup2(os.dup2(pipes[1], 62), 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-LIMIT_S = 60
+LIMIT_S = 20
 
 
 def find() -> str | None:
@@ -78,6 +78,7 @@ class Browser:
 
     def open(self, page: Path) -> None:
         """Opens a file and waits until it is loaded."""
+        self.events.clear()
         self.call("Page.navigate", url=page.as_uri())
         if not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._wait(lambda found: found.get("method") == "Page.loadEventFired")

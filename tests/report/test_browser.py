@@ -1,7 +1,6 @@
 """The report in a real browser: it asks for nothing, complains about nothing, and its table sorts and filters."""
 
 import base64
-import io
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from echoforge_jax.evaluation.evaluator import score_clips
 from echoforge_jax.evaluation.patients import score_ejection_fraction
 from echoforge_jax.report.selection import pick_animations, pick_curves
 from tests.report.browser import Browser, find
-from tests.report.test_report import build, moving
+from tests.report.test_report import build, moving, rows
 
 ROWS = "[...document.querySelectorAll('table.sortable tbody tr')]"
 
@@ -24,7 +23,10 @@ def browser(tmp_path_factory):
     cases = moving()
     patients = score_ejection_fraction(cases)
     animations = pick_animations(cases, score_clips(cases, [range(5)]))
-    build(folder / "report.html", animations=animations, curves=pick_curves(cases, patients))
+    _, ef_rows = rows(12)
+    for row, stated in zip(ef_rows, (100.0, 9.5, None), strict=False):  # as texts they sort otherwise
+        row["ef_stated_percent"] = stated
+    build(folder / "report.html", animations=animations, curves=pick_curves(cases, patients), ef_rows={"semi": ef_rows})
     with Browser(folder / "profile") as browser:
         browser.open(folder / "report.html")
         yield browser
@@ -50,7 +52,7 @@ def test_no_complaint_and_no_request(browser):
     assert browser.evaluate("[...document.images].length > 10 && [...document.images].every(i => i.naturalWidth > 0)")
 
 
-@pytest.mark.parametrize("heading", ["mean Dice, %", "EF biplane pred., %", "patient"])
+@pytest.mark.parametrize("heading", ["mean Dice, %", "EF biplane pred., %", "EF stated, %", "patient"])
 def test_a_heading_sorts_up_then_down(browser, heading):
     index, before = column(browser, heading)
     kind = str if heading == "patient" else float
@@ -65,18 +67,17 @@ def test_a_heading_sorts_up_then_down(browser, heading):
 
 
 def test_the_filter_hides_what_does_not_match(browser):
-    def hidden_after(text):
-        return browser.evaluate(
-            f"(() => {{ const box = document.querySelector('input[data-filters]'); box.value = {text!r};"
-            f"box.dispatchEvent(new Event('input')); return {ROWS}.filter(r => r.hidden).length; }})()"
+    texts = browser.evaluate(f"{ROWS}.map(row => row.textContent.toLowerCase())")
+    for wanted, n_shown in (("pATIENT0003", 1), ("the mask is empty", 1), ("good", 3), ("no such text", 0), ("", 12)):
+        hidden = browser.evaluate(
+            f"(() => {{ const box = document.querySelector('input[data-filters]'); box.value = {wanted!r};"
+            f"box.dispatchEvent(new Event('input')); return {ROWS}.map(row => row.hidden); }})()"
         )
-
-    shown = "pATIENT0003"
-    assert hidden_after(shown) == 11 and hidden_after("the mask is empty") == 11
-    assert hidden_after("no such text") == 12 and hidden_after("") == 0
+        assert hidden == [wanted.lower() not in text for text in texts] and hidden.count(False) == n_shown
 
 
-def test_it_looks_like_something(browser):
-    picture = browser.call("Page.captureScreenshot", format="png")["data"]
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+def test_it_looks_like_something(browser, tmp_path):
+    picture = tmp_path / "page.png"  # pytest keeps it for a look
+    picture.write_bytes(base64.b64decode(browser.call("Page.captureScreenshot", format="png")["data"]))
+    with Image.open(picture) as image:
         assert np.asarray(image.convert("L")).std() > 5
