@@ -20,7 +20,7 @@ pipes = [os.dup(int(fd)) for fd in sys.argv[1:3]]
 os.dup2(os.dup2(pipes[0], 63), 3), os.dup2(os.dup2(pipes[1], 62), 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 def find() -> str | None:
