@@ -15,6 +15,7 @@ from typing import Any
 import ml_collections
 
 from data_pipelines.augment import Augmentation
+from data_pipelines.propagation import WAYS
 
 
 class ConfigError(ValueError):
@@ -225,7 +226,7 @@ def _check(c: Config) -> None:
         "config.data.training_labels": (c.data.training_labels, ("ed_es", "all")),
         "config.semi.pseudo_labels": (
             c.semi.pseudo_labels,
-            ("reforging", "none", "threshold", "mean_teacher", "registration", "deformation"),
+            ("reforging", "none", "threshold", "mean_teacher", *WAYS),
         ),
         "config.evaluation.split": (c.evaluation.split, ("auto", "train", "validation", "test")),
     }
@@ -243,7 +244,7 @@ def _check(c: Config) -> None:
             )
     if not c.data.in_memory and c.data.format != "store":
         raise ConfigError(f"config.data.in_memory=False reads from a store; config.data.format is {c.data.format!r}")
-    if not c.data.in_memory and c.semi.pseudo_labels in ("registration", "deformation"):
+    if not c.data.in_memory and c.semi.pseudo_labels in WAYS:
         raise ConfigError(
             f"config.semi.pseudo_labels={c.semi.pseudo_labels!r} carries labels through the clips before training and "
             "needs config.data.in_memory=True"

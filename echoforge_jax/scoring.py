@@ -210,8 +210,7 @@ def write_results(
         out / "report.html", title=f"EchoForge: {out.resolve().name}", summaries=summaries,
         frame_rows={protocol: s.frames for protocol, s in scores.items()},
         ef_rows={protocol: s.patients for protocol, s in scores.items()},
-        history=history, overlays=pictures.overlays, animations=pictures.animations, curves=pictures.curves,
-        card=card, simulated=simulated, comparisons=comparisons,
+        history=history, pictures=pictures, card=card, simulated=simulated, comparisons=comparisons,
     )  # fmt: skip
     result = {
         "split": split, "simulated": simulated, "protocols": summaries, "comparisons": comparisons,

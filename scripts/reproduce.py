@@ -1,11 +1,10 @@
 """The paper's tables and figures, one command each: `python scripts/reproduce.py table3 --scale=small --seeds=1`.
 
 Tables 1 to 6, Figs. 1d and 4 to 8, "labels" (mDice over the share of labelled patients) and "defaults" (constants that
-the paper leaves open). A table is a set of cells;
-a cell is one configuration and one seed. A finished cell is a small JSON under docs/results/SCALE/ and is never run
-again; one that was cut goes on from its checkpoint. Then the table is written anew from all finished cells, as
-Markdown, CSV and JSON, with paired tests against its first row. `--dry_run` shows what would run. Exit code 75:
-stopped by a signal and resumable, as `echoforge_jax.train`.
+the paper leaves open). A table is a set of cells; a cell is one configuration and one seed. A finished cell is a small
+JSON under docs/results/SCALE/ and is never run again; one that was cut goes on from its checkpoint. Then the table is
+written anew from all finished cells, as Markdown, CSV and JSON, with paired tests against its first row. `--dry_run`
+shows what would run. Exit code 75: stopped by a signal and resumable, as `echoforge_jax.train`.
 
 --scale=small: configs/ablations/small.py and small_echonet.py, simulated clips, 2 CPU cores. --scale=paper: --config,
 by default configs/camus_semi.py, with fields given as --set data.root=CAMUS --set model.pretrained=FILE.safetensors;
@@ -58,8 +57,7 @@ def cells_of(study: Study, targets: Sequence[str], seeds: int) -> list[Cell]:
     wanted: dict[str, Cell] = {}
     for seed in range(seeds):
         for target in targets:
-            rows = FIGURES.get(target) or TABLES.get(target, ())
-            for row in rows:
+            for row in TABLES.get(FIGURES.get(target, target), ()):
                 if row.data in study.bases:
                     cell = Cell(row.changes, seed, row.data)
                     wanted.setdefault(cell.name, cell)
@@ -68,8 +66,7 @@ def cells_of(study: Study, targets: Sequence[str], seeds: int) -> list[Cell]:
 
 def write_tables(study: Study, targets: Sequence[str], seeds: int, others: dict[str, dict[str, Path]]) -> None:
     """Every target's table (a figure's, where it has one) from the finished cells."""
-    needed = {"fig1d": "table3", "fig5": "table3", "fig6": "table3", "fig4": "table1", "fig8": "table1"}
-    for name in dict.fromkeys(needed.get(target, target) for target in targets):
+    for name in dict.fromkeys(FIGURES.get(target, target) for target in targets):
         if name == "table1":
             print(write_table1(study, seeds, others))
         elif name != "table2":

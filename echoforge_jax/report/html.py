@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -22,7 +21,7 @@ from echoforge_jax.evaluation.overlap import dice
 from echoforge_jax.evaluation.patients import EF_METHODS
 from echoforge_jax.report import figures
 from echoforge_jax.report.overlays import Overlay, animation_webp, overlay_png
-from echoforge_jax.report.selection import Animation
+from echoforge_jax.report.selection import Pictures
 
 TEMPLATE = "template.html"
 PER_GROUP = 3  # overlays each of worst, median, best
@@ -85,11 +84,9 @@ def write_report(
     frame_rows: dict[str, list[dict]],
     ef_rows: dict[str, list[dict]],
     history: list[dict],
-    overlays: list[Overlay],
     card: dict[str, str],
     simulated: bool,
-    animations: Sequence[Animation] = (),
-    curves: Sequence[Mapping[str, Any]] = (),
+    pictures: Pictures,
     comparisons: Mapping[str, Mapping[str, Mapping[str, Mapping]]] | None = None,
 ) -> None:
     """Writes the report; the file appears whole or not at all.
@@ -101,11 +98,9 @@ def write_report(
         frame_rows: protocol -> rows of `evaluator.score_clip`.
         ef_rows: protocol -> rows of `patients.score_ejection_fraction`.
         history: one mapping an epoch; keys may be missing.
-        overlays: frames to show; the worst, median and best by Dice are picked if there are many.
         card: rows of the method card. The row "data set" ("CAMUS" or "EchoNet-Dynamic") chooses the published numbers
             to compare with.
-        animations: clips to show moving, worst first.
-        curves: of `patients.volume_curve`, each with a "caption".
+        pictures: frames, moving clips and volume curves to show.
         comparisons: protocol -> `comparison.compare_rows`.
         simulated: the data are simulated: says so at the top and compares with nothing.
 
@@ -147,7 +142,7 @@ def write_report(
         definitions=next((summary["definitions"] for summary in summaries.values()), {}),
         curves=_picture(figures.learning_curves, history) if _has_values(history) else None,
         n_epochs=len(history),
-        gallery=_gallery(overlays),
+        gallery=_gallery(pictures.overlays),
         animations=[
             {
                 "moving": _data_uri(animation_webp(a.frames), "image/webp"),
@@ -155,9 +150,9 @@ def write_report(
                 "caption": a.caption,
                 "remarks": "; ".join(a.remarks),
             }
-            for a in animations
+            for a in pictures.animations
         ],
-        volumes=_picture(figures.volume_curves, curves) if curves else None,
+        volumes=_picture(figures.volume_curves, pictures.curves) if pictures.curves else None,
         card=card,
         script=SORT_SCRIPT,
         script_hash=base64.b64encode(hashlib.sha256(SORT_SCRIPT.encode()).digest()).decode(),

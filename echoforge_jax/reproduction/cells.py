@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from echoforge_jax.config import ConfigError, default_config, read_config
+from echoforge_jax.config import Config, ConfigError, default_config, read_config
 from echoforge_jax.train import run
 from echoforge_jax.training.loop import Outcome
 from echoforge_jax.training.workdir import differences, flat, git_commit
@@ -116,11 +116,7 @@ class Study:
 
     def run(self, cell: Cell) -> Outcome:
         """Trains and scores one cell, and writes its JSON."""
-        values = self.bases[cell.data].copy_and_resolve_references()
-        for name, value in cell.changes.items():
-            set_field(values, name, value)
-        values.seed = cell.seed
-        config = read_config(values)
+        config = configured(self.bases[cell.data], cell.changes, cell.seed)
         if config.data.simulate.patients and not config.data.root:  # one population for all cells of a data set
             root = self.work / ("simulated" if cell.data == CAMUS else f"simulated_{cell.data}")
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(root)))
@@ -135,6 +131,19 @@ class Study:
         self.file(cell).parent.mkdir(parents=True, exist_ok=True)
         self.file(cell).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         return Outcome.FINISHED
+
+
+def configured(base: Any, changes: Changes, seed: int = 0) -> Config:
+    """The configuration of a cell: a base (a `ConfigDict`, left as it is) with some fields changed.
+
+    Raises:
+        ConfigError: a field does not exist, cannot hold the value, or does not go with the others.
+    """
+    values = base.copy_and_resolve_references()
+    for name, value in changes.items():
+        set_field(values, name, value)
+    values.seed = seed
+    return read_config(values)
 
 
 def summarise_cell(folder: Path) -> dict[str, Any]:

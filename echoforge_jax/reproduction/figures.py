@@ -25,9 +25,9 @@ from echoforge_jax.reproduction.cells import CAMUS, Cell, Study
 from echoforge_jax.reproduction.pictures import by_difficulty, failures, feature_maps, folder_of
 from echoforge_jax.reproduction.tables import EF_METHOD, FULL, TABLES, Row
 
-FIGURES: dict[str, tuple[Row, ...]] = {  # and the cells that each needs
-    "fig1d": TABLES["table3"], "fig4": TABLES["table1"], "fig5": TABLES["table3"], "fig6": TABLES["table3"],
-    "fig7": TABLES["fig7"], "fig8": TABLES["table1"], "labels": TABLES["labels"],
+FIGURES = {  # and the table whose cells each needs
+    "fig1d": "table3", "fig4": "table1", "fig5": "table3", "fig6": "table3", "fig7": "fig7", "fig8": "table1",
+    "labels": "labels",
 }  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def _table(study: Study, name: str) -> list[dict[str, Any]]:
 
 
 def _of_bases(study: Study, figure: str) -> list[Row]:
-    return [row for row in FIGURES[figure] if row.data in study.bases]
+    return [row for row in TABLES[FIGURES[figure]] if row.data in study.bases]
 
 
 def _title(study: Study, what: str) -> str:

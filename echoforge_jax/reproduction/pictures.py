@@ -37,7 +37,7 @@ WHOLE = "+ TSF + ARC + CPR"
 def by_difficulty(study: Study, seed: int) -> dict[str, Figure]:
     """Fig. 5: hard, middling and easy ED and ES frames, as each row of Table 3 draws them."""
     models = _models(study, seed)
-    frames = _by_difficulty(*models[WHOLE])
+    frames = _hard_to_easy(models[WHOLE][1])
     figure = Figure(figsize=(2.3 * (1 + len(models)), 2.1 * len(frames) + 0.6), dpi=150, layout="constrained")
     axes = figure.subplots(len(frames), 1 + len(models), squeeze=False)
     for row, (difficulty, (index, t)) in zip(axes, frames, strict=True):
@@ -48,9 +48,8 @@ def by_difficulty(study: Study, seed: int) -> dict[str, Figure]:
                 overlay_rgb(picture),
                 f"{label}\nDice {100 * dice(picture.prediction, picture.reference):.1f} %",
             )
-        clip, mask = next(iter(models.values()))[1][index]
-        nothing = overlay((dataclasses.replace(clip, masks=0 * clip.masks), 0 * mask), t)
-        _show(row[0], overlay_rgb(nothing), f"{difficulty}: {clip.patient_id}\n{clip.view} {'ED' if t == 0 else 'ES'}")
+        clip = models[WHOLE][1][index][0]
+        _show(row[0], _bare(clip, t), f"{difficulty}: {clip.patient_id}\n{_frame_name(clip, t)}")
     _key(figure)
     return {"fig5": figure}
 
@@ -58,18 +57,16 @@ def by_difficulty(study: Study, seed: int) -> dict[str, Figure]:
 def feature_maps(study: Study, seed: int) -> dict[str, Figure]:
     """Fig. 6: features before the logits of each row of Table 3, and X before and after ARC."""
     models = _models(study, seed)
-    frames = _by_difficulty(*models[WHOLE])
+    frames = _hard_to_easy(models[WHOLE][1])
     figure = Figure(figsize=(2.2 * (2 + len(models)), 2.1 * len(frames) + 0.4), dpi=150, layout="constrained")
     arc = Figure(figsize=(2.4 * 4, 2.1 * len(frames) + 0.4), dpi=150, layout="constrained")
     viewers = {label: _viewer(predictor) for label, (predictor, _) in models.items()}
     axes, arc_axes = figure.subplots(len(frames), 2 + len(models), squeeze=False), arc.subplots(len(frames), 4)
     for row, arc_row, (difficulty, (index, t)) in zip(axes, arc_axes, frames, strict=True):
-        clip, mask = next(iter(models.values()))[1][index]
+        clip = models[WHOLE][1][index][0]
         aspect = _aspect(clip)
-        nothing = overlay_rgb(overlay((dataclasses.replace(clip, masks=0 * clip.masks), 0 * mask), t))
-        truth = overlay_rgb(overlay((clip, 0 * mask), t))
-        _show(row[0], nothing, f"{difficulty}: {clip.patient_id}\n{clip.view} {'ED' if t == 0 else 'ES'}")
-        _show(row[1], truth, "reference")
+        _show(row[0], _bare(clip, t), f"{difficulty}: {clip.patient_id}\n{_frame_name(clip, t)}")
+        _show(row[1], overlay_rgb(overlay((clip, np.zeros_like(clip.masks)), t)), "reference")
         seen = {label: look(clip.frames) for label, look in viewers.items()}
         for column, (label, maps) in enumerate(seen.items(), start=2):
             _map(row[column], _component(maps.features[t][None])[0], label, aspect)
@@ -77,7 +74,7 @@ def feature_maps(study: Study, seed: int) -> dict[str, Figure]:
         assert before is not None and after is not None
         pair = _component(np.stack([before[t], after[t]]))
         change = np.linalg.norm(after[t] - before[t], axis=-1)
-        _show(arc_row[0], nothing, f"{difficulty}: {clip.patient_id}")
+        _show(arc_row[0], _bare(clip, t), f"{difficulty}: {clip.patient_id}")
         limits = float(pair.min()), float(pair.max())
         for ax, values, title in ((arc_row[1], pair[0], "X before ARC"), (arc_row[2], pair[1], "X after ARC")):
             _map(ax, values, title, aspect, limits)
@@ -102,7 +99,7 @@ def failures(study: Study, seed: int) -> dict[str, Figure]:
             _show(
                 ax,
                 overlay_rgb(picture),
-                f"{clip.patient_id} {clip.view} {'ED' if t == 0 else 'ES'}, Dice {score:.1f} %",
+                f"{clip.patient_id} {_frame_name(clip, t)}, Dice {score:.1f} %",
             )
             reasons = "\n".join(picture.remarks) or "nothing stands out"
             ax.text(0.5, -0.03, reasons, transform=ax.transAxes, ha="center", va="top", fontsize=7)
@@ -142,7 +139,7 @@ def _ranked(cases: list[Case]) -> list[tuple[float, int, int]]:
     )
 
 
-def _by_difficulty(_: Predictor, cases: list[Case]) -> list[tuple[str, tuple[int, int]]]:
+def _hard_to_easy(cases: list[Case]) -> list[tuple[str, tuple[int, int]]]:
     """A hard, a middling and an easy frame: the 5th, 50th and 95th percentile of Dice."""
     ranked = _ranked(cases)
     places = (round(share * (len(ranked) - 1)) for share in (0.05, 0.5, 0.95))
@@ -182,6 +179,16 @@ def _component(features: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h
     h, w = found.shape[1:]
     inner = found[:, h // 3 : 2 * h // 3, w // 3 : 2 * w // 3].mean()
     return found if inner >= found.mean() else -found
+
+
+def _bare(clip: Clip, frame: int) -> Float[np.ndarray, "h w three"]:
+    """The frame itself, in true proportions."""
+    nothing = np.zeros_like(clip.masks)
+    return overlay_rgb(overlay((dataclasses.replace(clip, masks=nothing), nothing), frame))
+
+
+def _frame_name(clip: Clip, frame: int) -> str:
+    return f"{clip.view} {'ED' if frame == 0 else 'ES'}"
 
 
 def _show(ax: Axes, picture: Float[np.ndarray, "h w three"], title: str) -> None:

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoforge_jax.config import Config, read_config
+from echoforge_jax.config import Config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.models.echoforge import EchoForge
-from echoforge_jax.reproduction.cells import CAMUS, Study, set_field
+from echoforge_jax.reproduction.cells import CAMUS, Study, configured
 from echoforge_jax.reproduction.tables import TABLES, Row
 
 PERCENTILES = (50, 95, 99)
@@ -40,7 +40,8 @@ def measure_speed(
     rows: Sequence[Row] = TABLES["table3"][:-1],
 ) -> list[dict[str, Any]]:
     """A line for each row of Table 3 but the last, which is the same network at inference: CPR is left out."""
-    configs = [_config(study, row.changes) for row in rows]
+    without_file = {"model.pretrained": ""}
+    configs = [configured(study.bases[CAMUS], row.changes | without_file) for row in rows]
     predictors = [_random_predictor(config) for config in configs]
     size, frames = configs[0].data.size, configs[0].data.frames
     clips = [np.random.default_rng(0).integers(0, 256, (frames, size, size), np.uint8)] * batch_clips
@@ -97,14 +98,6 @@ def write_table2(study: Study, lines: Sequence[dict[str, Any]]) -> str:
     markdown = "\n".join(text) + "\n"
     record.with_suffix(".md").write_text(markdown, encoding="utf-8")
     return markdown
-
-
-def _config(study: Study, changes: dict[str, Any]) -> Config:
-    values = study.bases[CAMUS].copy_and_resolve_references()
-    for name, value in changes.items():
-        set_field(values, name, value)
-    values.model.pretrained = ""
-    return read_config(values)
 
 
 def _random_predictor(config: Config) -> Predictor:

@@ -138,18 +138,18 @@ def _by_patient(scores: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     return values
 
 
-def compare_systems(study: Study, data: str, seeds: int, others: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
-    """Table 1 on one data set: by protocol EchoForge's line and one for each other system's folder of `evaluate`, with
-    both tests of mDice by patient against EchoForge, Holm-corrected over the systems.
+def compare_systems(
+    row: Row, cells: Sequence[dict[str, Any]], others: Mapping[str, Path]
+) -> dict[str, list[dict[str, Any]]]:
+    """Table 1 on one data set: by protocol EchoForge's line (of the row's finished cells) and one for each other
+    system's folder of `evaluate`, with both tests of mDice by patient against EchoForge, Holm-corrected over systems.
 
     Raises:
         ConfigError: a folder holds no evaluation.
     """
-    (row,) = (row for row in TABLES["table1"] if row.data == data)
-    cells = [cell for seed in range(seeds) if (cell := study.load(Cell(row.changes, seed, data)))]
     tables: dict[str, list[dict[str, Any]]] = {}
     for protocol in cells[0]["protocols"] if cells else ():
-        paper = PAPER_FULL if (data, protocol) == (CAMUS, "full") else row.paper
+        paper = PAPER_FULL if (row.data, protocol) == (CAMUS, "full") else row.paper
         ours = _by_patient([cell["protocols"][protocol] for cell in cells])
         lines = [_line(dataclasses.replace(row, paper=paper), cells, protocol)]
         tests = {}
@@ -158,7 +158,7 @@ def compare_systems(study: Study, data: str, seeds: int, others: Mapping[str, Pa
             theirs = values_by_measure(frames).get("dice_percent", {})
             if theirs:
                 tests[name] = compare_paired(ours, theirs, seed=0)
-                lines.append(_line_of_folder(name, folder, protocol, theirs, EF_METHOD[data]))
+                lines.append(_line_of_folder(name, folder, protocol, theirs, EF_METHOD[row.data]))
         for test in ("p_signed_rank", "p_rank_sum"):
             for name, adjusted in holm({name: found[test] for name, found in tests.items()}).items():
                 tests[name][f"{test}_holm"] = adjusted
@@ -188,29 +188,24 @@ def _line_of_folder(
 
 def write_table1(study: Study, seeds: int, others: Mapping[str, Mapping[str, Path]]) -> str:
     """Table 1 for every data set that has a finished cell; `others`: data set -> system -> folder. Returns its text."""
-    tables = {data: found for data in study.bases if (found := compare_systems(study, data, seeds, others[data]))}
-    text = []
-    for data, of_data in tables.items():
-        (row,) = (row for row in TABLES["table1"] if row.data == data)
-        cells = [cell for seed in range(seeds) if (cell := study.load(Cell(row.changes, seed, data)))]
+    tables, flat, text = {}, [], []
+    for row in (row for row in TABLES["table1"] if row.data in study.bases):
+        cells = _finished(study, row, seeds)
+        of_data = compare_systems(row, cells, others[row.data])
+        if of_data:
+            tables[row.data] = of_data
         for protocol, lines in of_data.items():
-            text += [f"# table1, {data}, scale {study.scale}, protocol {protocol} ({_frames(protocol)})", ""]
+            text += [f"# table1, {row.data}, scale {study.scale}, protocol {protocol} ({_frames(protocol)})", ""]
             text += [_note(cells, seeds), "", _head("EchoForge minus this [95 % CI]; signed-rank p, rank-sum p (Holm)")]
             text += [_markdown_line(line, _versus(line.get("ours_minus_this"), both=True)) for line in lines] + [""]
-    flat = [
-        {"data": data, "protocol": protocol, **line}
-        for data, of_data in tables.items()
-        for protocol, lines in of_data.items()
-        for line in lines
-    ]
+            flat += [{"data": row.data, "protocol": protocol, **line} for line in lines]
     return _write(study.results, "table1", tables, flat, "\n".join(text))
 
 
 def write_table(study: Study, name: str, seeds: int) -> str:
     """docs/results/SCALE/NAME.{md,csv,json} from the cells that are finished; returns the Markdown."""
     rows = TABLES[name]
-    cells = [[found for seed in range(seeds) if (found := study.load(Cell(row.changes, seed, row.data)))]
-             for row in rows]  # fmt: skip
+    cells = [_finished(study, row, seeds) for row in rows]
     finished = [cell for of_row in cells for cell in of_row]
     if not finished:
         return ""
@@ -222,6 +217,11 @@ def write_table(study: Study, name: str, seeds: int) -> str:
         texts += [_markdown_line(line, _versus(line.get("against_first"))) for line in tables[protocol]] + [""]
     flat = [{"protocol": protocol, **line} for protocol, lines in tables.items() for line in lines]
     return _write(study.results, name, tables, flat, "\n".join(texts))
+
+
+def _finished(study: Study, row: Row, seeds: int) -> list[dict[str, Any]]:
+    """The finished cells of a row, by seed."""
+    return [found for seed in range(seeds) if (found := study.load(Cell(row.changes, seed, row.data)))]
 
 
 def _frames(protocol: str) -> str:

@@ -26,7 +26,7 @@ def browser(tmp_path_factory):
     _, ef_rows = rows(12)
     for row, stated in zip(ef_rows, (100.0, 9.5, None), strict=False):  # as texts they sort otherwise
         row["ef_stated_percent"] = stated
-    build(folder / "report.html", animations=animations, curves=pick_curves(cases, patients), ef_rows={"semi": ef_rows})
+    build(folder / "report.html", moving=animations, curves=pick_curves(cases, patients), ef_rows={"semi": ef_rows})
     with Browser(folder / "profile") as browser:
         browser.open(folder / "report.html")
         yield browser

@@ -23,7 +23,7 @@ from echoforge_jax.report.figures import (
 )
 from echoforge_jax.report.html import _comparison, write_report
 from echoforge_jax.report.overlays import Overlay, animation_webp, overlay_grid, overlay_png, overlay_rgb
-from echoforge_jax.report.selection import pick_animations, pick_curves, pick_overlays
+from echoforge_jax.report.selection import Pictures, pick_animations, pick_curves, pick_overlays
 
 VOID = {"meta", "img", "source", "br", "link", "input"}
 PNG = b"\x89PNG"
@@ -109,7 +109,8 @@ def history(n=4):
     ]  # fmt: skip
 
 
-def build(path, *, split="test", simulated=False, card=None, n=12, n_overlays=11, protocol="semi", **changes):
+def build(path, *, split="test", simulated=False, card=None, n=12, n_overlays=11, protocol="semi", moving=(), curves=(),
+          **changes):  # fmt: skip
     frame_rows, ef_rows = rows(n) if n else ([], [])
     summary = summarise(frame_rows, ef_rows, protocol=protocol, split=split)
     arguments = {
@@ -118,7 +119,7 @@ def build(path, *, split="test", simulated=False, card=None, n=12, n_overlays=11
         "frame_rows": {protocol: frame_rows},
         "ef_rows": {protocol: ef_rows},
         "history": history(),
-        "overlays": [overlay(i) for i in range(n_overlays)],
+        "pictures": Pictures([overlay(i) for i in range(n_overlays)], list(moving), list(curves)),
         "card": card or {"data set": "CAMUS", "model": "EchoForge <small>"},
         "simulated": simulated,
     }
@@ -211,7 +212,7 @@ def test_protocols_must_match_and_nothing_is_left_behind(tmp_path):
     old = tmp_path / "r.html"
     old.write_text("old")
     with pytest.raises((AttributeError, TypeError)):
-        build(old, n=0, history=[], overlays=[None])
+        build(old, n=0, history=[], pictures=Pictures([None]))
     assert old.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
 
@@ -245,7 +246,7 @@ def test_the_worst_clip_moves_and_says_why(tmp_path):
     assert curve["prediction"][-1] < curve["reference"][-1] < curve["reference"][0]
     worst = pick_overlays(cases, frame_rows, 1)[0]
     assert worst.caption.startswith("worst: patient0001 4CH ES") and worst.remarks == animation.remarks
-    text, page, _ = build(tmp_path / "r.html", n=4, n_overlays=1, animations=animations, curves=curves)
+    text, page, _ = build(tmp_path / "r.html", n=4, n_overlays=1, moving=animations, curves=curves)
     assert "data:image/webp;base64," in text and animation.remarks[0] in page.text and "Volume through the clip" in text
     assert pick_animations([], []) == pick_curves([], []) == []
 

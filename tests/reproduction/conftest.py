@@ -9,11 +9,9 @@ import jax.numpy as jnp
 import pytest
 
 from data_pipelines.simulator.cohort import write_cohort
-from echoforge_jax.config import read_config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.echoforge import EchoForge
-from echoforge_jax.reproduction.cells import CAMUS, ROOT, Cell, Study, read_base, set_field
-from echoforge_jax.reproduction.figures import FIGURES
+from echoforge_jax.reproduction.cells import CAMUS, ROOT, Cell, Study, configured, read_base, set_field
 from echoforge_jax.reproduction.tables import TABLES
 from echoforge_jax.scoring import evaluate
 from echoforge_jax.training.checkpoint import save_inference
@@ -46,10 +44,7 @@ def study(tmp_path: Path) -> Study:
 @pytest.fixture
 def scored(scored_study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
     """The scored study, with Table 3 cut to the two rows that it holds."""
-    for table in (TABLES, FIGURES):
-        for name in ("table3", "fig5", "fig6"):
-            if name in table:
-                monkeypatch.setitem(table, name, (TABLES["table3"][0], TABLES["table3"][-1]))
+    monkeypatch.setitem(TABLES, "table3", (TABLES["table3"][0], TABLES["table3"][-1]))
     return scored_study
 
 
@@ -68,10 +63,7 @@ def scored_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         patch.setattr("echoforge_jax.scoring.write_report", lambda *_, **__: None)  # has its own tests
         for row in (first, last):
             cell = Cell(row.changes)
-            values = base.copy_and_resolve_references()
-            for name, value in row.changes.items():
-                set_field(values, name, value)
-            config = read_config(values)
+            config = configured(base, row.changes)
             variables = jax.jit(EchoForge(config.model).init)(jax.random.key(0), jnp.zeros((1, 1, 32, 32)))
             save_inference(study.folder(cell) / "inference", variables, {"config": dataclasses.asdict(config)})
             predictor = Predictor(config.model, config.data.size, variables)

@@ -6,7 +6,7 @@ import pytest
 
 from echoforge_jax.config import ConfigError, default_config, read_config
 from echoforge_jax.evaluation.statistics import compare_paired
-from echoforge_jax.reproduction.cells import CAMUS, ECHONET, Cell, Study, read_base, set_field, summarise_cell
+from echoforge_jax.reproduction.cells import CAMUS, ECHONET, Cell, Study, configured, read_base, summarise_cell
 from echoforge_jax.reproduction.speed import measure_speed, write_table2
 from echoforge_jax.reproduction.tables import FULL, TABLES, write_table, write_table1
 from tests.reproduction.conftest import SMALL, put, scored_cell
@@ -16,13 +16,6 @@ def names(table):
     return [Cell(row.changes, 0, row.data).name for row in TABLES[table]]
 
 
-def resolved(cell):
-    values = default_config()
-    for name, value in cell.changes.items():
-        set_field(values, name, value)
-    return read_config(values)
-
-
 def test_the_same_configuration_is_one_cell_in_every_table():
     full = Cell(FULL).name
     assert full == "full_seed0" == names("table3")[3] == names("table5")[2] == names("table4")[1] == names("fig7")[3]
@@ -30,7 +23,8 @@ def test_the_same_configuration_is_one_cell_in_every_table():
     assert names("table3")[:3] == ["baseline_seed0", "tsf_seed0", "tsf_arc_seed0"] and names("table1")[1] != full
     assert names("table6")[1:5] == ["deformation_seed0", "registration_seed0", "mean_teacher_seed0", "threshold_seed0"]
     every = [Cell(row.changes, 0, row.data) for rows in TABLES.values() for row in rows]
-    assert len({cell.name for cell in every}) == len({(resolved(cell), cell.data) for cell in every}) == 30
+    different = {(configured(default_config(), cell.changes), cell.data) for cell in every}
+    assert len({cell.name for cell in every}) == len(different) == 30
 
 
 @pytest.mark.parametrize("file", ["small.py", "small_echonet.py"])
@@ -39,10 +33,7 @@ def test_every_cell_is_a_valid_configuration(file):
     assert read_config(base).training.epochs == 3
     for rows in TABLES.values():
         for row in rows:
-            values = base.copy_and_resolve_references()
-            for name, value in row.changes.items():
-                set_field(values, name, value)
-            read_config(values)
+            configured(base, row.changes)
     with pytest.raises(ConfigError, match="learning"):
         read_base(SMALL, ["optimiser.learning=3"])
     with pytest.raises(ConfigError, match="epochs"):
