@@ -24,6 +24,8 @@ class Augmentation:
         rotation_deg: +-.
         scale: of the picture about its centre.
         contrast: factor about the clip's mean grey level.
+        shift: +-, share of a side, up and down and sideways; goes with its own probability, as the others. The paper
+            has none.
         ultrasound_probability: of each of the four below; grey levels are of 0..1.
         speckle: standard deviation of a grain that stays where it is, up to.
         shadow: depth of a shadow that starts at the probe (top centre of the picture), up to.
@@ -36,6 +38,7 @@ class Augmentation:
     rotation_deg: float = 30.0
     scale: tuple[float, float] = (1.0, 1.3)
     contrast: tuple[float, float] = (0.8, 2.0)
+    shift: float = 0.0
     ultrasound_probability: float = 0.0
     speckle: float = 0.08
     shadow: float = 0.5
@@ -50,9 +53,13 @@ class Augmentation:
         chosen = rng.random(4) < self.probability
         gamma, scale, contrast = rng.uniform(*self.gamma), rng.uniform(*self.scale), rng.uniform(*self.contrast)
         angle = rng.uniform(-self.rotation_deg, self.rotation_deg)
-        if chosen[1] or chosen[2]:
+        offset = (0.0, 0.0)
+        if self.shift and rng.random() < self.probability:
+            offset = tuple(rng.uniform(-self.shift, self.shift, 2))
+        if chosen[1] or chosen[2] or any(offset):
             angle, scale = (angle if chosen[1] else 0.0), (scale if chosen[2] else 1.0)
-            frames, mask = _warp(frames, angle, scale, cv2.INTER_LINEAR), _warp(mask, angle, scale, cv2.INTER_NEAREST)
+            frames = _warp(frames, angle, scale, offset, cv2.INTER_LINEAR)
+            mask = _warp(mask, angle, scale, offset, cv2.INTER_NEAREST)
         curve = _grey_curve(frames, gamma if chosen[0] else 1.0, contrast if chosen[3] else 1.0)
         image = cv2.LUT(frames.reshape(1, -1), curve).reshape(frames.shape)
         if self.ultrasound_probability:
@@ -95,8 +102,12 @@ def _grey_curve(frames: UInt8[np.ndarray, "t h w"], gamma: float, contrast: floa
     return curve.astype(np.float32)[None]
 
 
-def _warp(frames: UInt8[np.ndarray, "t h w"], angle_deg: float, scale: float, how: int) -> UInt8[np.ndarray, "t h w"]:
-    """Rotation and scaling about the centre of the picture; what comes in from outside is black."""
+def _warp(
+    frames: UInt8[np.ndarray, "t h w"], angle_deg: float, scale: float, offset: tuple[float, ...], how: int
+) -> UInt8[np.ndarray, "t h w"]:
+    """Rotation and scaling about the centre of the picture, then a shift (down, right) in shares of its sides; what
+    comes in from outside is black."""
     height, width = frames.shape[1:]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, scale)
+    matrix[:, 2] += offset[1] * width, offset[0] * height
     return np.stack([cv2.warpAffine(frame, matrix, (width, height), flags=how) for frame in frames])

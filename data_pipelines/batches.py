@@ -103,6 +103,7 @@ class TrainingBatches:
         frames: of a clip; only draws from cines need it.
         devices: over which the batch axis is cut into equal parts; the rows of a stream are dealt to them in turn.
         process_index, process_count: this process makes that part of the rows.
+        fixed_steps: an epoch has this many steps, and all streams go round and round; 0: an epoch covers the clips.
     """
 
     streams: tuple[Stream, ...]
@@ -112,6 +113,7 @@ class TrainingBatches:
     devices: int = 1
     process_index: int = 0
     process_count: int = 1
+    fixed_steps: int = 0
 
     @property
     def batch_clips(self) -> int:
@@ -119,7 +121,7 @@ class TrainingBatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        return max(stream.steps_to_cover for stream in self.streams if stream.sets_epoch)
+        return self.fixed_steps or max(stream.steps_to_cover for stream in self.streams if stream.sets_epoch)
 
     @property
     def has_unlabelled_frames(self) -> bool:
@@ -162,7 +164,7 @@ class TrainingBatches:
     def _rows(self, number: int, step: int) -> list[tuple[int, int, int, bool]]:
         """(stream, pass, record, valid) of the rows that a stream gives to a step."""
         stream, count = self.streams[number], len(self.streams[number].clips)
-        if stream.sets_epoch and stream.steps_to_cover == self.steps_per_epoch:
+        if not self.fixed_steps and stream.sets_epoch and stream.steps_to_cover == self.steps_per_epoch:
             turn, within = divmod(step, self.steps_per_epoch)
             places = [(turn, within * stream.rows + i) for i in range(stream.rows)]
         else:

@@ -13,8 +13,9 @@ from typing import Any, TypeVar, overload
 
 from data_pipelines.clips import SampledClip, sample_clip
 from data_pipelines.formats import camus, cine, echonet_dynamic
+from data_pipelines.formats.splits import SPLITS, SplitError
 from data_pipelines.records import VIEWS, Clip, Skipped, UnreadableRecord, summarise_skipped
-from data_pipelines.store import StoredClips
+from data_pipelines.store import NotPrepared, StoredClips
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
@@ -34,7 +35,9 @@ class Source:
     views: tuple[str, ...] = VIEWS
 
     def index(self, split: str) -> tuple[list, list[Skipped]]:
-        """The entries of a split and what is missing from it. Cines have no splits: all of them."""
+        """The entries of a split ("all": of every split) and what is missing from it. Cines have no splits: all."""
+        if split == "all" and self.format != "cine":
+            return self._index_all()
         if self.format == "store":
             stored = StoredClips(self.root, split)
             wanted = [i for i, name in enumerate(stored.record_ids) if name.rpartition("_")[2] in self.views]
@@ -44,6 +47,20 @@ class Source:
         if self.format == "camus":
             return camus.index(self.root, split, scheme=self.split_scheme, views=self.views)
         return echonet_dynamic.index(self.root, split, scheme=self.split_scheme)
+
+    def _index_all(self) -> tuple[list, list[Skipped]]:
+        entries, skipped, empty = [], [], []
+        for split in SPLITS:
+            try:
+                found, left_out = self.index(split)
+            except (SplitError, NotPrepared) as error:  # a tree need not have all three
+                empty.append(str(error))
+                continue
+            entries += found
+            skipped += left_out
+        if len(empty) == len(SPLITS):
+            raise EmptySplit(f"{self.root} has no record in any split: {empty[0]}")
+        return entries, skipped
 
     def read(self, entry: Any) -> Clip:
         """One of the entries that `index` gave."""

@@ -121,6 +121,8 @@ class OptimiserConfig:
     learning_rate: float = 1e-4
     power: float = 0.9
     warmup_steps: int = 0
+    encoder_rate: float = 1.0  # the encoder learns at this multiple of the learning rate
+    weight_decay: float = 0.0  # decoupled (AdamW), of the kernels alone
     clip_norm: float = 0.0  # global gradient norm; 0: off
     ema_decay: float = 0.0  # 0: no moving average; else evaluation uses it
 
@@ -130,6 +132,8 @@ class TrainingConfig:
     """The loop."""
 
     epochs: int = 50
+    steps_per_epoch: int = 0  # 0: as many as cover the training clips once; else clips go round and round
+    start_from: str = ""  # a trained network to start from: an inference folder or a released .safetensors file
     mesh: tuple[tuple[str, int], ...] = (("data", -1),)
     keep_checkpoints: int = 2
     checkpoint_every_epochs: int = 1
@@ -146,6 +150,7 @@ class EvaluationConfig:
     split: str = "auto"  # auto: test, or validation where the data hold no test split
     protocols: tuple[str, ...] = ("semi", "full")
     batch_clips: int = 4
+    scales: tuple[float, ...] = (1.0,)  # test-time augmentation: probabilities are averaged over enlarged pictures
     processes: int = 2  # that score masks, where there are enough of them to be worth starting
 
 
@@ -283,5 +288,7 @@ def _check(c: Config) -> None:
             f"config.semi.burn_in is {c.semi.burn_in} and ramp_end {c.semi.ramp_end}; "
             "expected 0 <= burn_in <= ramp_end <= 1"
         )
+    if not c.evaluation.scales or not all(0.5 <= scale <= 2 for scale in c.evaluation.scales):
+        raise ConfigError(f"config.evaluation.scales is {c.evaluation.scales}; expected numbers from 0.5 to 2")
     if not 0 <= c.optimiser.ema_decay < 1:
         raise ConfigError(f"config.optimiser.ema_decay is {c.optimiser.ema_decay}; expected 0 <= ema_decay < 1")

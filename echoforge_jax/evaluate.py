@@ -1,5 +1,6 @@
 """Scores a trained model: `python -m echoforge_jax.evaluate --workdir=runs/NAME --split=test --protocol=semi`.
 
+`--checkpoint=FILE.safetensors --data=TREE` scores a released network, without a run's folder.
 With `--data=TREE` it scores another data set than the one it was trained on, e.g. real frames after simulated ones.
 With `--predictions=TREE --references=TREE` it scores masks that any other system drew (CAMUS file names), without a
 model. With `--against=FOLDER` (repeat it) it compares with the folders of earlier evaluations, paired by patient.
@@ -9,57 +10,76 @@ Writes metrics.json, per_frame.csv, per_patient.csv and report.html. Exit codes 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
 from echoforge_jax.cli import exit_with, parse_flags
-from echoforge_jax.config import ConfigError
+from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.text import table
 from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks
 from echoforge_jax.training.log import say
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished or interrupted training.")
-_SPLIT = flags.DEFINE_enum("split", None, ["train", "validation", "test"], "What to score; default: the config's.")
+_SPLIT = flags.DEFINE_enum("split", None, ["train", "validation", "test", "all"], "Default: the config's.")
 _PROTOCOL = flags.DEFINE_multi_enum("protocol", [], ["semi", "full"], "ED and ES, or every frame; may be repeated.")
 _DATA = flags.DEFINE_string("data", None, "Root of the data set to score; default: the one trained on.")
 _FORMAT = flags.DEFINE_enum("format", "camus", ["camus", "echonet_dynamic", "store"], "Of --data.")
 _SCHEME = flags.DEFINE_string("split_scheme", "auto", "Of --data, as config.data.split_scheme.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "Tree of predicted masks, instead of --workdir.")
 _REFERENCES = flags.DEFINE_string("references", None, "Tree of reference masks for --predictions.")
-_CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "best", ["best", "last"], "Best validation Dice, or the last state, also of a training in progress."
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "best",
+    "Of --workdir: best (validation Dice) or last (also of a training in progress). Or, without --workdir, a trained "
+    "network: a .safetensors file or an inference folder; then --data says what to score.",
+)  # fmt: skip
+_SCALES = flags.DEFINE_list(
+    "scales", None, "Test-time augmentation: probabilities averaged over pictures enlarged by these, e.g. 0.9,1,1.1."
 )
 _AGAINST = flags.DEFINE_multi_string("against", [], "Folder of another evaluation to compare with; may be repeated.")
 _OUT = flags.DEFINE_string(
-    "out", None, "Folder for the results; default: WORKDIR/evaluation_[DATA_]SPLIT[_last], or evaluation_PREDICTIONS."
-)
+    "out", None,
+    "Folder for the results; default: WORKDIR/evaluation_[DATA_]SPLIT[_last], evaluation_CHECKPOINT_DATA_SPLIT or "
+    "evaluation_PREDICTIONS.",
+)  # fmt: skip
 
 
 def main(_: list[str]) -> None:
     with exit_with():
         against = [Path(folder) for folder in _AGAINST.value]
         trees = _PREDICTIONS.value, _REFERENCES.value
-        if any(trees) != all(trees) or any(trees) == bool(_WORKDIR.value):
-            raise ConfigError("give either --workdir=FOLDER or both --predictions=TREE and --references=TREE")
+        named = _CHECKPOINT.value not in ("best", "last")
+        ways = bool(_WORKDIR.value), named, any(trees)
+        if any(trees) != all(trees) or sum(ways) != 1:
+            raise ConfigError(
+                "give either --workdir=FOLDER, or --checkpoint=FILE and --data=TREE, or --predictions=TREE and "
+                "--references=TREE"
+            )
+        if named and not _DATA.value:
+            raise ConfigError(f"--checkpoint={_CHECKPOINT.value} needs --data=TREE, the data set to score")
         if _PREDICTIONS.value and _REFERENCES.value:
             predictions, references = Path(_PREDICTIONS.value), Path(_REFERENCES.value)
             out = Path(_OUT.value or f"evaluation_{predictions.resolve().name}")
             result = evaluate_masks(predictions, references, _PROTOCOL.value or ["semi"], out, against)
         else:
-            out, result = _evaluate_model(Path(_WORKDIR.value or ""), against)
+            out, result = _evaluate_model(against)
         print(table(result))
         print(f"report: {out / 'report.html'}")
 
 
-def _evaluate_model(workdir: Path, against: list[Path]) -> tuple[Path, dict[str, Any]]:
-    if _CHECKPOINT.value == "last":
+def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
+    workdir, which = Path(_WORKDIR.value or ""), _CHECKPOINT.value
+    if which == "last":
         predictor, config, step = Predictor.load_last(workdir)
         say(f"the state after step {step}")
     else:
-        predictor, config, _card = Predictor.load(workdir / "inference")
+        predictor, config, _card = Predictor.load(workdir / "inference" if which == "best" else Path(which))
+    if _SCALES.value:
+        config = with_scales(config, _SCALES.value)
+        predictor = Predictor(config.model, config.data.size, predictor.variables, config.evaluation.scales)
     if _DATA.value:
         data = dataclasses.replace(
             config.data, root=_DATA.value, format=_FORMAT.value, split_scheme=_SCHEME.value,
@@ -68,9 +88,26 @@ def _evaluate_model(workdir: Path, against: list[Path]) -> tuple[Path, dict[str,
         config = dataclasses.replace(config, data=data)
     split = _SPLIT.value or choose_split(config)
     name = f"{Path(_DATA.value).resolve().name}_{split}" if _DATA.value else split
-    name += "_last" if _CHECKPOINT.value == "last" else ""
+    name += "_last" if which == "last" else ""
+    name += f"_scales{'_'.join(_SCALES.value)}" if _SCALES.value else ""
+    if not _WORKDIR.value:
+        name = f"{Path(which).stem}_{name}"
     out = Path(_OUT.value) if _OUT.value else workdir / f"evaluation_{name}"
     return out, evaluate(config, predictor, split, _PROTOCOL.value or config.evaluation.protocols, out, against)
+
+
+def with_scales(config: Config, texts: Sequence[str]) -> Config:
+    """The configuration with other test-time scales.
+
+    Raises:
+        ConfigError: a text is no number, or one out of range.
+    """
+    try:
+        scales = tuple(float(text) for text in texts)
+    except ValueError as error:
+        raise ConfigError(f"--scales={','.join(texts)}: {error}; expected numbers, e.g. 0.9,1,1.1") from error
+    evaluation = dataclasses.replace(config.evaluation, scales=scales)
+    return read_config(dataclasses.asdict(dataclasses.replace(config, evaluation=evaluation)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from data_pipelines.clips import resize_frames, to_native
 from echoforge_jax.config import Config, ModelConfig, read_config
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.models.memory import Memory
-from echoforge_jax.models.pretrained import with_preprocessing
-from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state, load_inference
+from echoforge_jax.trained import load_trained, start_of
+from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state
 from echoforge_jax.training.state import inference_variables, initial_state, make_optimiser
 
 FRAMES_MULTIPLE = 4  # clips are padded in time to a multiple of this, so that few shapes are compiled
@@ -29,14 +29,23 @@ class Predictor:
 
     Attributes:
         size: network size in pixels; frames of any size are resized to it and masks back.
+
+    Args of the constructor:
+        scales: test-time augmentation: whole clips are also seen enlarged by these factors, probabilities averaged
+            where they overlap. Streaming sees each frame once.
     """
 
-    def __init__(self, model: ModelConfig, size: int, variables: dict[str, Any]):
+    def __init__(self, model: ModelConfig, size: int, variables: dict[str, Any], scales: Sequence[float] = (1.0,)):
         self.network, self.size = EchoForge(model), size
         self.variables = variables
 
         def probabilities(variables: dict[str, Any], image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
-            return jax.nn.sigmoid(self.network.apply(variables, image)[0].logits)
+            total, seen = jnp.zeros_like(image), jnp.zeros_like(image)
+            for scale in scales:
+                found = jax.nn.sigmoid(self.network.apply(variables, enlarge(image, scale))[0].logits)
+                total += enlarge(found, 1 / scale)
+                seen += enlarge(jnp.ones_like(found), 1 / scale)
+            return total / jnp.maximum(seen, 1e-6)
 
         def stream(
             variables: dict[str, Any], memory: Memory, image: Float[Array, "b h w"]
@@ -48,11 +57,10 @@ class Predictor:
         self._stream = jax.jit(stream)
 
     @classmethod
-    def load(cls, folder: Path) -> tuple[Predictor, Config, dict[str, Any]]:
-        """From an inference checkpoint: the predictor, the configuration it was trained with, and its card."""
-        variables, card = load_inference(folder)
-        config = read_config(card["config"])
-        return cls(config.model, config.data.size, variables), config, card
+    def load(cls, path: Path) -> tuple[Predictor, Config, dict[str, Any]]:
+        """From a trained network (`load_trained`): the predictor, the configuration it was trained with, its card."""
+        variables, config, card = load_trained(path)
+        return cls(config.model, config.data.size, variables, config.evaluation.scales), config, card
 
     @classmethod
     def load_last(cls, workdir: Path) -> tuple[Predictor, Config, int]:
@@ -64,17 +72,17 @@ class Predictor:
         if not (workdir / "config.json").is_file():
             raise CheckpointError(f"{workdir} holds no run (config.json is missing)")
         config = read_config(json.loads((workdir / "config.json").read_text(encoding="utf-8"))["config"])
-        model = with_preprocessing(config.model)
-        shaped = dataclasses.replace(config, model=dataclasses.replace(model, pretrained=""))  # shapes need no weights
+        config, start = start_of(config)
+        shaped = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=""))  # shapes alone
         optimiser, _ = make_optimiser(config.optimiser, 1)
-        shapes = jax.eval_shape(lambda key: initial_state(shaped, optimiser, key), jax.random.key(0))
+        shapes = jax.eval_shape(lambda key: initial_state(shaped, optimiser, key, start), jax.random.key(0))
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
             if checkpoints.latest_step() is None:
                 raise CheckpointError(f"{workdir} holds no checkpoint yet")
             state, _ = checkpoints.restore(abstract_state(shapes, here))
-        config = dataclasses.replace(config, model=model)
-        return cls(model, config.data.size, inference_variables(state)), config, int(state.step)
+        variables = inference_variables(state)
+        return cls(config.model, config.data.size, variables, config.evaluation.scales), config, int(state.step)
 
     def forward(self, image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
         """Foreground probabilities of frames at network size, grey levels 0..1; stays on the device."""
@@ -125,3 +133,14 @@ class Predictor:
         image = resize_frames(frame, self.size).astype(np.float32) / np.float32(255)
         memory, probability = self._stream(self.variables, memory, jnp.asarray(image))
         return memory, np.asarray(probability)
+
+
+def enlarge(frames: Float[Array, "b t h w"], scale: float) -> Float[Array, "b t h w"]:
+    """Frames seen enlarged about their centre, at the same size (bilinear); what comes in from outside is 0."""
+    if scale == 1.0:
+        return frames
+    sides = jnp.asarray(frames.shape[2:], jnp.float32)
+    return jax.image.scale_and_translate(
+        frames, frames.shape, (2, 3), jnp.full(2, scale, jnp.float32), (1.0 - scale) * sides / 2.0, "linear",
+        antialias=False,
+    )  # fmt: skip

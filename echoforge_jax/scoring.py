@@ -57,16 +57,24 @@ def scored_frames(clip: Clip, protocol: str) -> list[int]:
 
 
 def choose_split(config: Config) -> str:
-    """The split to score: as configured; "auto" is the test split, or validation (said aloud) where there is none."""
+    """The split to score: as configured; "auto" is the test split, or where there is none validation, or where there is
+    none either all records (said aloud)."""
     if config.evaluation.split != "auto":
         return config.evaluation.split
-    try:
-        entries, _ = source_of(config).index("test")
-    except ValueError:
-        entries = []
-    if not entries:
+    if _holds(config, "test"):
+        return "test"
+    if _holds(config, "validation"):
         say("the data hold no test split: the validation split is scored (it also chose the best epoch)")
-    return "test" if entries else "validation"
+        return "validation"
+    say("the data hold neither a test nor a validation split: every record is scored, training patients included")
+    return "all"
+
+
+def _holds(config: Config, split: str) -> bool:
+    try:
+        return bool(source_of(config).index(split)[0])
+    except ValueError:
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,6 +268,8 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
         "labels used in training": "ED and ES" if data.training_labels == "ed_es" else "every annotated frame",
         "network input": f"{data.frames} frames of {data.size}x{data.size}, ED to ES, grey levels 0..1",
         "masks": "probability resized to the clip's own size (bilinear), threshold 0.5; LV endocardium",
+        "test-time augmentation": ", ".join(f"{scale:g} x" for scale in config.evaluation.scales)
+        if config.evaluation.scales != (1.0,) else "none",
         "encoder": f"ResNet-{model.encoder_depth}, width {model.encoder_width}, {model.encoder_stages} stages, "
         + ("pretrained" if model.pretrained else "from Kaiming initialisation"),
         "parts": ", ".join(

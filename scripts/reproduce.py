@@ -8,6 +8,7 @@ shows what would run. Exit code 75: stopped by a signal and resumable, as `echof
 
 --scale=small: configs/ablations/small.py and small_echonet.py, simulated clips, 2 CPU cores. --scale=paper: --config,
 by default configs/camus_semi.py, with fields given as --set data.root=CAMUS --set model.pretrained=FILE.safetensors;
+--scale=real: configs/camus_ed_es.py, real ED and ES frames ("parts" and "few_labels5", 10 and 25), the same flags.
 EchoNet-Dynamic (Table 1, Figs. 4 and 8) with --set_echonet data.root=ECHONET, or else it is left out.
 Table 1 sets other systems beside EchoForge: --against NAME=FOLDER of `python -m echoforge_jax.evaluate`.
 Plots go beside the tables as SVG and PNG, pictures of frames to WORKDIR/SCALE/figures.
@@ -34,6 +35,7 @@ from echoforge_jax.training.loop import Outcome
 DEFAULTS = {
     "small": {CAMUS: "ablations/small.py", ECHONET: "ablations/small_echonet.py"},
     "paper": {CAMUS: "camus_semi.py", ECHONET: "echonet_dynamic.py"},
+    "real": {CAMUS: "camus_ed_es.py"},
 }
 TARGETS = tuple(sorted({*TABLES, "table2", *FIGURES}))
 
@@ -46,9 +48,10 @@ def open_study(arguments: argparse.Namespace) -> Study:
     """
     paths = DEFAULTS[arguments.scale]
     bases = {CAMUS: read_base(arguments.config or ROOT / "configs" / paths[CAMUS], arguments.set)}
-    echonet = read_base(arguments.config_echonet or ROOT / "configs" / paths[ECHONET], arguments.set_echonet)
-    if echonet.data.root or echonet.data.simulate.patients:
-        bases[ECHONET] = echonet
+    if arguments.config_echonet or ECHONET in paths:
+        echonet = read_base(arguments.config_echonet or ROOT / "configs" / paths[ECHONET], arguments.set_echonet)
+        if echonet.data.root or echonet.data.simulate.patients:
+            bases[ECHONET] = echonet
     return Study(arguments.scale, bases, arguments.results / arguments.scale, arguments.workdir / arguments.scale)
 
 

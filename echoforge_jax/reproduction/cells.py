@@ -101,6 +101,7 @@ class Study:
             record = self.results / f"base_{data}.json"
             now = flat(json.loads(json.dumps(dataclasses.asdict(read_config(base)))))
             now.pop("data.root")
+            now["model.pretrained"] = Path(now["model.pretrained"]).name
             if not record.is_file():
                 if write:
                     record.parent.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ FULL = {"model.temporal_fusion": True, "model.anchor_recalibration": True, "semi
 WITHOUT_CPR = {**FULL, "semi.pseudo_labels": "none"}
 BASELINE = {**WITHOUT_CPR, "model.temporal_fusion": False, "model.anchor_recalibration": False}
 MEAN_TEACHER = {"semi.pseudo_labels": "mean_teacher", "optimiser.ema_decay": 0.99}
+FEW = (0.05, 0.1, 0.25)  # of the patients, on real frames
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
 TABLES = {
     "table1": (Row("EchoForge", FULL, 94.89), Row("EchoForge", FULL, 93.63, ECHONET)),
@@ -69,6 +70,21 @@ TABLES = {
         Row("all, reforging with a residual", {**FULL, "semi.reforging_residual": True}),
         Row("all, largest pseudo-label weight 0.3", {**FULL, "semi.lambda_max": 0.3}),
     ),
+    "parts": (  # on real frames, two to a clip
+        Row("plain pyramid", BASELINE),
+        Row("+ TSF", {**WITHOUT_CPR, "model.anchor_recalibration": False}),
+        Row("+ TSF + ARC", WITHOUT_CPR),
+        Row("+ TSF + ARC, ARC's temperature 0.1", {**WITHOUT_CPR, "model.temperature": 0.1}),
+    ),
+    **{f"few_labels{100 * share:g}": tuple(
+        Row(name, {**changes, "data.labelled_fraction": share})
+        for name, changes in (
+            ("supervised only", WITHOUT_CPR),
+            ("confidence threshold", {**FULL, "semi.pseudo_labels": "threshold"}),
+            ("CPR + FlameRise", FULL),
+            ("CPR", {**FULL, "semi.flamerise": False}),
+            ("mean teacher", {**FULL, **MEAN_TEACHER}),
+        )) for share in FEW},
     "labels": tuple(
         Row(f"{name}, {100 * share:g} %", {**changes, "data.labelled_fraction": share})
         for name, changes in (("without CPR", WITHOUT_CPR), ("CPR", FULL))
@@ -109,7 +125,8 @@ def _line(row: Row, of_row: Sequence[dict[str, Any]], protocol: str) -> dict[str
     low, high = bootstrap_ci(values, seed=0)
     unit = next(iter(scores[0]["distances"]), None)
     distance = lambda key: _mean([s["distances"].get(unit, {}).get(key) for s in scores])
-    method = EF_METHOD[row.data]
+    methods = (EF_METHOD[row.data], "single_plane_discs")  # views without a spacing have no volume
+    method = next((m for m in methods if m in scores[0]["ejection_fraction"]), methods[0])
     ef = [s["ejection_fraction"][method] for s in scores if method in s["ejection_fraction"]]
     return {
         "row": row.label, "seeds": len(of_row), "patients": len(values),

@@ -80,8 +80,9 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
     if len(streams) > 1:
         say("rows of a batch: " + ", ".join(f"{s.rows} of {len(s.clips)} clips" for s in streams))
     return TrainingBatches(
-        streams, config.seed, data.augment, data.frames, devices, jax.process_index(), jax.process_count()
-    )
+        streams, config.seed, data.augment, data.frames, devices, jax.process_index(), jax.process_count(),
+        config.training.steps_per_epoch,
+    )  # fmt: skip
 
 
 def _propagated(clips: Sequence[AnyClip], way: str, threads: int) -> Sequence[AnyClip]:

@@ -20,7 +20,7 @@ from data_pipelines.batches import Batch, TrainingBatches
 from echoforge_jax import parallel
 from echoforge_jax.config import Config
 from echoforge_jax.models.cost import count_cost
-from echoforge_jax.models.pretrained import with_preprocessing
+from echoforge_jax.trained import start_of
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state, save_inference
 from echoforge_jax.training.data import load, training_batches
@@ -58,12 +58,12 @@ def train(config: Config, workdir: Path) -> Outcome:
         NonFiniteLoss: names the step; nothing is saved from it on.
         CheckpointError, ConfigError, EmptySplit, UnreadableRecord: as their docstrings say.
     """
-    config = dataclasses.replace(config, model=with_preprocessing(config.model))
+    config, start = start_of(config)
     mesh = parallel.make_mesh(config.training.mesh)
     batches = training_batches(config, mesh)
     networks = make_networks(config)
     validator = Validator(networks.network, load(config, "validation"), config.data.batch_clips, mesh)
-    run = _Run(config, workdir, batches, validator, networks, mesh)
+    run = _Run(config, start, workdir, batches, validator, networks, mesh)
     with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints, catch_signals() as stop:
         return run.go(checkpoints, stop)
 
@@ -93,13 +93,14 @@ class _Run:
     def __init__(
         self,
         config: Config,
+        start: dict[str, Any] | None,
         workdir: Path,
         batches: TrainingBatches,
         validator: Validator,
         networks: Networks,
         mesh: Mesh,
     ):
-        self.config, self.workdir, self.batches = config, workdir, batches
+        self.config, self.start, self.workdir, self.batches = config, start, workdir, batches
         self.validator, self.networks, self.mesh = validator, networks, mesh
         self.steps_per_epoch = batches.steps_per_epoch
         self.total_steps = config.training.epochs * self.steps_per_epoch
@@ -172,7 +173,7 @@ class _Run:
         """The last checkpoint's state, or a new one."""
         same = parallel.replicated(self.mesh)
         key = jax.random.key(self.config.seed)
-        init = lambda k: initial_state(self.config, self.optimiser, k)
+        init = lambda k: initial_state(self.config, self.optimiser, k, self.start)
         if checkpoints.latest_step() is None:
             return jax.jit(init, out_shardings=same)(key)
         state, meta = checkpoints.restore(abstract_state(jax.eval_shape(init, key), same))

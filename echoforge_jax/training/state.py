@@ -53,17 +53,38 @@ def make_optimiser(config: OptimiserConfig, total_steps: int) -> tuple[optax.Gra
     if config.warmup_steps:
         warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
         schedule = optax.join_schedules([warmup, schedule], [config.warmup_steps])
-    adam = optax.adam(schedule)
-    return (optax.chain(optax.clip_by_global_norm(config.clip_norm), adam) if config.clip_norm else adam), schedule
+    parts: list[optax.GradientTransformation] = [optax.adam(schedule)]
+    if config.weight_decay:
+        parts = [optax.adamw(schedule, weight_decay=config.weight_decay, mask=_kernels)]
+    if config.clip_norm:
+        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+    if config.encoder_rate != 1.0:
+        parts.append(optax.masked(optax.scale(config.encoder_rate), _encoder))
+    return (optax.chain(*parts) if len(parts) > 1 else parts[0]), schedule
 
 
-def initial_state(config: Config, optimiser: optax.GradientTransformation, key: PRNGKeyArray) -> TrainState:
-    """Kaiming initialisation, the pretrained encoder where the configuration names one. To be called under `jit`."""
+def _kernels(params: Any) -> Any:
+    """Which parameters weight decay may shrink: not biases, norms and ARC's scalars."""
+    return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def _encoder(params: Any) -> Any:
+    """Which parameters are the encoder's."""
+    return jax.tree.map_with_path(lambda path, _: any(part.key == "encoder" for part in path), params)
+
+
+def initial_state(
+    config: Config, optimiser: optax.GradientTransformation, key: PRNGKeyArray, start: dict[str, Any] | None = None
+) -> TrainState:
+    """Kaiming initialisation, the pretrained encoder where the configuration names one, or all variables of the trained
+    network `start`. To be called under `jit`."""
     networks = make_networks(config)
     network_key, reforging_key = jax.random.split(key)
     clip = jnp.zeros((1, 1, config.data.size, config.data.size), jnp.float32)
     variables: Any = networks.network.init(network_key, clip)
-    if config.model.pretrained:
+    if start is not None:
+        variables = jax.tree.map(jnp.asarray, start)
+    elif config.model.pretrained:
         variables = load_encoder(variables, config.model)
     features = jnp.zeros((1, 2, 2, config.model.channels), jnp.float32)
     reforging = networks.reforging.init(reforging_key, features, features)["params"]
