@@ -1,11 +1,13 @@
 """Convolutions as this project uses them: NHWC, torchvision's symmetric padding, He initialisation.
 
-A 1x1 convolution is a matrix product: equal in value, and on a CPU its backward pass is several times faster than
-XLA's convolution. `plain_convolutions` switches to `lax.conv_general_dilated` everywhere, for the benchmark.
+Where XLA's own is slow on a CPU, another form of the same arithmetic stands in (docs/results.md has the ratios): a 1x1
+convolution is a matrix product, the gradient of a larger kernel is one matrix product a tap, and max pooling is a
+maximum of shifted maps. `plain_convolutions` switches all of that off, for the benchmark.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +25,7 @@ _matrix_products = True
 
 @contextmanager
 def plain_convolutions() -> Iterator[None]:
-    """Inside, every traced convolution is `lax.conv_general_dilated`, 1x1 ones too (for benchmarks)."""
+    """Inside, every traced convolution and pooling is XLA's own (for benchmarks)."""
     global _matrix_products
     _matrix_products = False
     try:
@@ -33,14 +35,86 @@ def plain_convolutions() -> Iterator[None]:
 
 
 def conv_general_dilated(lhs: Array, rhs: Array, window_strides: Any, padding: Any, **kwargs: Any) -> Array:
-    """`jax.lax.conv_general_dilated`, with an unpadded 1x1 kernel on NHWC arrays as one matrix product."""
-    plain = rhs.shape[:2] != (1, 1) or any(p != (0, 0) for p in padding) or kwargs.get("feature_group_count", 1) != 1
+    """`jax.lax.conv_general_dilated` of NHWC arrays and HWIO kernels, without groups, in the forms named above."""
+    dilations = (kwargs.get(name) or (1, 1) for name in ("lhs_dilation", "rhs_dilation"))
+    plain = kwargs.get("feature_group_count", 1) != 1 or any(tuple(dilation) != (1, 1) for dilation in dilations)
     if plain or not _matrix_products:
         return jax.lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
     rows, columns = window_strides
+    if rhs.shape[:2] != (1, 1) or any(p != (0, 0) for p in padding):
+        return _spatial_convolution(lhs, rhs, (rows, columns), tuple(map(tuple, padding)), kwargs.get("precision"))
     return jax.lax.dot_general(
         lhs[:, ::rows, ::columns], rhs[0, 0], (((3,), (0,)), ((), ())), precision=kwargs.get("precision")
     )
+
+
+Pairs = tuple[tuple[int, int], ...]
+FEWEST_CHANNELS = 16  # below, a tap's matrix product is too narrow to pay
+
+
+def _xla_convolution(x: Array, kernel: Array, strides: tuple[int, int], padding: Pairs, precision: Any) -> Array:
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=precision
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _spatial_convolution(x: Array, kernel: Array, strides: tuple[int, int], padding: Pairs, precision: Any) -> Array:
+    """XLA's convolution; on a CPU the gradient of its kernel is made tap by tap."""
+    return _xla_convolution(x, kernel, strides, padding, precision)
+
+
+def _forward(
+    x: Array, kernel: Array, strides: tuple[int, int], padding: Pairs, precision: Any
+) -> tuple[Array, tuple[Array, Array]]:
+    return _xla_convolution(x, kernel, strides, padding, precision), (x, kernel)
+
+
+def _backward(
+    strides: tuple[int, int], padding: Pairs, precision: Any, saved: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+    of_x = jax.vjp(lambda x: _xla_convolution(x, kernel, strides, padding, precision), x)[1](gradient)[0]
+
+    def by_xla(x: Array, gradient: Array) -> Array:
+        return jax.vjp(lambda k: _xla_convolution(x, k, strides, padding, precision), kernel)[1](gradient)[0]
+
+    def by_tap(x: Array, gradient: Array) -> Array:
+        padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+        taps = [
+            jax.lax.dot_general(seen, gradient, (((0, 1, 2), (0, 1, 2)), ((), ())), precision=precision)
+            for seen in _shifted(padded, kernel.shape[:2], strides, gradient.shape[1:3])
+        ]
+        return jnp.stack(taps).reshape(kernel.shape)
+
+    wide = x.shape[-1] >= FEWEST_CHANNELS
+    of_kernel = jax.lax.platform_dependent(x, gradient, cpu=by_tap if wide else by_xla, default=by_xla)
+    return of_x, of_kernel
+
+
+_spatial_convolution.defvjp(_forward, _backward)
+
+
+def _shifted(padded: Array, window: Sequence[int], strides: Sequence[int], size: Sequence[int]) -> list[Array]:
+    """What each tap of a window sees of a padded map, row by row of the window."""
+    n, _, _, c = padded.shape
+    last = [(places - 1) * stride + 1 for places, stride in zip(size, strides, strict=True)]
+    return [
+        jax.lax.slice(padded, (0, i, j, 0), (n, i + last[0], j + last[1], c), (1, *strides, 1))
+        for i in range(window[0])
+        for j in range(window[1])
+    ]
+
+
+def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n i j c"]:
+    """Maximum over 3x3 cells at stride 2, padded by 1. A gradient is shared by cells that tie."""
+    padding = ((1, 1), (1, 1))
+    if not _matrix_products:
+        whole: Any = padding
+        return nn.max_pool(x, (3, 3), (2, 2), padding=whole)
+    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+    size = [(side - 1) // 2 + 1 for side in x.shape[1:3]]
+    return functools.reduce(jnp.maximum, _shifted(padded, (3, 3), (2, 2), size))
 
 
 def conv(

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from echoforge_jax.models.convolution import conv, make_norm
+from echoforge_jax.models.convolution import conv, make_norm, max_pool
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 
@@ -62,8 +62,7 @@ class ResNet(nn.Module):
         """Normalised images, (n, h, w, channels); h and w multiples of the last stride. Returns one map a stage."""
         x = conv(self.width, 7, 2, dtype=self.dtype, name="conv1")(x)
         x = nn.relu(make_norm(self.norm, train, self.dtype)("bn1")(x))
-        padding: Any = ((1, 1), (1, 1))
-        x = nn.max_pool(x, (3, 3), (2, 2), padding=padding)
+        x = max_pool(x)
         maps = []
         for stage in range(self.stages):
             for block in range(BLOCKS[self.depth][stage]):
