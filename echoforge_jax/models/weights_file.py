@@ -33,7 +33,7 @@ def weights_bytes(variables: dict[str, Any], card: dict[str, Any], dtype: str = 
     for path, value in _leaves(variables):
         name, to_torch, _ = _layout(path, value.ndim)
         kind = DTYPES[dtype] if value.ndim > 1 else np.float32
-        tensors[name] = np.ascontiguousarray(np.asarray(value, np.float32).transpose(to_torch).astype(kind))
+        tensors[name] = np.array(np.asarray(value, np.float32).transpose(to_torch), kind, order="C")
     return save(tensors, {CARD: json.dumps(card)})
 
 
@@ -51,7 +51,8 @@ def read_weights(path: Path, shapes: dict[str, Any]) -> dict[str, Any]:
             if name not in left:
                 raise ConfigError(f"{path} has no {name}: it is a network of another configuration")
             left.remove(name)
-            value = file.get_tensor(name).astype(np.float32).transpose(back)
+            value = file.get_tensor(name).astype(np.float32)
+            value = value.transpose(back) if value.ndim == len(back) else value
             if value.shape != tuple(wanted.shape):
                 raise ConfigError(f"{path}: {name} is {value.shape}, the network needs {tuple(wanted.shape)}")
             return value

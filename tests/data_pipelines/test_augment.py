@@ -74,3 +74,20 @@ def test_ultrasound_options_do_not_shift_the_papers_draws():
         also, also_moved = dataclasses.replace(OFF, probability=0.5)(frames, mask, np.random.default_rng(seed))
         np.testing.assert_array_equal(plain, also)
         np.testing.assert_array_equal(moved, also_moved)
+
+
+def test_a_shift_moves_mask_and_picture_alike_and_is_off_by_default():
+    frames = np.zeros((2, 64, 64), np.uint8)
+    frames[:, 24:40, 28:36] = 200
+    mask = (frames > 0).astype(np.uint8)
+    only = Augmentation(
+        probability=1.0, gamma=(1.0, 1.0), contrast=(1.0, 1.0), rotation_deg=0.0, scale=(1.0, 1.0), shift=0.2
+    )
+    places = []
+    for seed in range(8):
+        image, moved = only(frames, mask, np.random.default_rng(seed))
+        assert moved.sum() == pytest.approx(mask.sum(), rel=0.15)
+        inside, outside = image[moved > 0].mean(), image[moved == 0].mean()
+        assert inside > 0.6 and outside < 0.02
+        places.append(np.argwhere(moved[0]).mean(axis=0) - np.argwhere(mask[0]).mean(axis=0))
+    assert np.abs(places).max() < 0.2 * 64 + 1 and np.std(places, axis=0).min() > 2

@@ -124,3 +124,13 @@ def test_rows_that_do_not_fit_are_refused(arguments: dict, message: str):
     extras = [(clips, share)] if share else []
     with pytest.raises(BatchError, match=message):
         share_out(clips[:labelled], clips[labelled:], extras, **arguments)
+
+
+def test_epochs_of_fixed_length_go_round_and_round():
+    made = batches(7, fixed_steps=5)
+    assert made.steps_per_epoch == 5
+    rows = [made.batch(step) for step in range(7)]  # 28 rows: four passes over seven clips
+    assert all(batch["valid"].all() for batch in rows)
+    records = np.concatenate([batch["record"] for batch in rows])
+    for turn in range(4):
+        assert sorted(records[7 * turn : 7 * (turn + 1)]) == list(range(7))

@@ -1,0 +1,95 @@
+"""A released file from the command line: exported, scored on a tree without its run, with test-time scales, refused."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines.simulator.cohort import write_cohort
+from echoforge_jax import cli
+from echoforge_jax.config import Config
+from echoforge_jax.inference import Predictor, enlarge
+from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.scoring import evaluate
+from echoforge_jax.trained import load_trained
+from echoforge_jax.training.checkpoint import save_inference
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("cohort")
+    write_cohort(root, patients=3, seed=2, frames=4, size=64)
+    return root
+
+
+@pytest.fixture(scope="module")
+def variables(tiny_config: Config):
+    return jax.jit(EchoForge(tiny_config.model).init)(jax.random.key(1), jnp.zeros((1, 1, 32, 32)))
+
+
+@pytest.fixture(scope="module")
+def workdir(tiny_config: Config, variables, tmp_path_factory) -> Path:
+
+    folder = tmp_path_factory.mktemp("run")
+    save_inference(folder / "inference", variables, {"config": dataclasses.asdict(tiny_config), "epoch": 1})
+    return folder
+
+
+def command(module: str, *flags: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", f"echoforge_jax.{module}", *flags], cwd=REPOSITORY, text=True, capture_output=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+
+
+def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_config: Config, variables, tmp_path):
+    done = command("export", f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    file = workdir / "export.safetensors"
+    jax.tree.map(np.testing.assert_array_equal, load_trained(file)[0], load_trained(workdir)[0])
+    again = command("export", f"--workdir={workdir}")
+    assert again.returncode == cli.USAGE and "--overwrite" in again.stderr
+    back = command("export", f"--workdir={file}", "--format=orbax", f"--out={tmp_path / 'back'}")
+    assert back.returncode == 0, back.stderr
+    jax.tree.map(np.testing.assert_array_equal, load_trained(tmp_path / "back")[0], load_trained(file)[0])
+
+    done = command("evaluate", f"--checkpoint={file}", f"--data={cohort}", "--split=all", f"--out={tmp_path / 'a'}")
+    assert done.returncode == 0, done.stderr
+    assert "mDice" in done.stdout and "2CH" in done.stdout and "ES" in done.stdout
+    scored = json.loads((tmp_path / "a" / "metrics.json").read_text())
+    assert scored["protocols"]["semi"]["n_patients"] == 3
+
+    config = dataclasses.replace(tiny_config, data=dataclasses.replace(tiny_config.data, root=str(cohort)))
+    predictor = Predictor(config.model, config.data.size, variables)
+    expected = evaluate(config, predictor, "all", ("semi",), tmp_path / "b")
+    assert scored["protocols"]["semi"]["dice_percent"] == expected["protocols"]["semi"]["dice_percent"]
+    for flags, message in (
+        ([f"--checkpoint={file}"], "--data"),
+        ([f"--checkpoint={file}", f"--workdir={workdir}"], "give either"),
+        ([f"--checkpoint={file}", f"--data={cohort}", "--scales=1,big"], "expected numbers"),
+    ):
+        refused = command("evaluate", *flags)
+        assert refused.returncode == cli.USAGE and message in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_test_time_scales_average_where_the_pictures_overlap(tiny_config: Config, variables):
+    clip = np.random.default_rng(0).integers(0, 255, (2, 32, 32), np.uint8)
+    plain, doubled, mixed = (
+        Predictor(tiny_config.model, 32, variables, scales).probabilities([clip])[0]
+        for scales in ((1.0,), (1.0, 1.0), (0.8, 1.0, 1.25))
+    )
+    np.testing.assert_allclose(doubled, plain, rtol=1e-6)
+    assert mixed.min() >= 0 and mixed.max() <= 1 and np.abs(mixed - plain).max() > 1e-4
+    ramp = jnp.broadcast_to(jnp.arange(32, dtype=jnp.float32), (1, 1, 32, 32))
+    there = enlarge(ramp, 1.25)
+    np.testing.assert_allclose(there[0, 0, 16], 15.5 + (np.arange(32) - 15.5) / 1.25, atol=1e-4)
+    inner = np.asarray(enlarge(enlarge(ramp, 0.8), 1.25))[0, 0, 4:-4, 4:-4]
+    np.testing.assert_allclose(inner, np.asarray(ramp)[0, 0, 4:-4, 4:-4], atol=0.3)
