@@ -28,7 +28,7 @@ def get_config(stage: str = "128"):
         config.data.size = 256
         config.data.batch_clips = 4
         config.optimiser.learning_rate = 1.5e-4
-        config.training.epochs = 6
+        config.training.epochs = 4  # of half the clips each
         config.training.checkpoint_every_steps = 22
         config.training.validate_every_epochs = 1
     return config
