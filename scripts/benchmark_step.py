@@ -1,8 +1,9 @@
-"""Training step with 1x1 convolutions as matrix products against the same step in plain Linen, in one run.
+"""The training step as it is against the same step in plain Linen (`plain_convolutions`), in one run.
 
-    python scripts/benchmark_step.py [--rounds=5] [--size=128] [--frames=2] [--batch_clips=4]
+    python scripts/benchmark_step.py [--rounds=5] [--size=128] [--frames=2] [--batch_clips=8] [--plain_pyramid]
 
-Prints both times and their ratio: the median over interleaved rounds, so that a noisy machine disturbs both alike.
+Prints both times, their ratio (the median over interleaved rounds, so that a noisy machine disturbs both alike),
+minutes an epoch, and the share of what one large matrix product reaches on this machine.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import statistics
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
 from echoforge_jax import parallel
 from echoforge_jax.config import Config
 from echoforge_jax.models.convolution import plain_convolutions
+from echoforge_jax.models.cost import count_cost
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.state import initial_state, make_networks, make_optimiser
 from echoforge_jax.training.step import make_step
@@ -25,13 +28,33 @@ from echoforge_jax.training.step import make_step
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed steps of each kind.")
 _SIZE = flags.DEFINE_integer("size", 128, "Frame size, pixels.")
 _FRAMES = flags.DEFINE_integer("frames", 2, "Frames a clip.")
-_BATCH = flags.DEFINE_integer("batch_clips", 4, "Clips a batch.")
+_BATCH = flags.DEFINE_integer("batch_clips", 8, "Clips a batch.")
+_CLIPS = flags.DEFINE_integer("clips", 699, "Clips of an epoch, for the minutes.")
+_PLAIN = flags.DEFINE_bool("plain_pyramid", False, "Without ARC and TSF.")
+SIDE = 2048  # of the matrix product that stands for the machine's peak
+
+
+def peak_gflops() -> float:
+    """Billions of operations a second of a float32 matrix product, the best of a few."""
+    square = jnp.ones((SIDE, SIDE), jnp.float32)
+    multiply = jax.jit(jnp.matmul)
+    multiply(square, square).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        multiply(square, square).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return 2 * SIDE**3 / min(seconds) / 1e9
 
 
 def main(_: list[str]) -> None:
     config = Config()
     data = dataclasses.replace(config.data, size=_SIZE.value, frames=_FRAMES.value, batch_clips=_BATCH.value)
-    config = dataclasses.replace(config, data=data)
+    model = config.model
+    if _PLAIN.value:
+        model = dataclasses.replace(model, anchor_recalibration=False, temporal_fusion=False)
+    semi = dataclasses.replace(config.semi, pseudo_labels="none")
+    config = dataclasses.replace(config, data=data, model=model, semi=semi)
     mesh = parallel.make_mesh(config.training.mesh)
     optimiser, rate = make_optimiser(config.optimiser, 1000)
     schedules = flamerise.by_step(config.semi, 10, 100)
@@ -67,8 +90,19 @@ def main(_: list[str]) -> None:
                 seconds[i].append(time.perf_counter() - start)
     fast, slow = (statistics.median(s) for s in seconds)
     ratio = statistics.median(b / a for a, b in zip(*seconds, strict=True))
-    print(f"{clips[0]} clips of {data.frames} frames of {data.size}x{data.size}, {jax.devices()[0].device_kind}")
-    print(f"1x1 as matrix products: {fast:.3f} s a step; plain Linen: {slow:.3f} s; plain / ours {ratio:.2f}")
+    minutes = fast * _CLIPS.value / clips[0] / 60
+    gflops = 3 * clips[0] * count_cost(config.model, data.frames, data.size).gflops_per_clip  # backward: twice forward
+    peak = peak_gflops()
+    network = "plain pyramid" if _PLAIN.value else "TSF and ARC"
+    print(
+        f"{network}, {clips[0]} clips of {data.frames} frames of {data.size}x{data.size}, {jax.devices()[0].device_kind}"
+    )
+    print(f"ours {fast:.3f} s a step, plain Linen {slow:.3f} s; plain / ours {ratio:.2f}")
+    print(f"{minutes:.2f} min an epoch of {_CLIPS.value} clips, without validation")
+    print(
+        f"{gflops:.0f} GFLOPs a step (3 x forward) = {gflops / fast:.0f} GFLOP/s, {100 * gflops / fast / peak:.0f} % "
+        f"of the {peak:.0f} of a {SIDE}x{SIDE} matrix product"
+    )
 
 
 if __name__ == "__main__":

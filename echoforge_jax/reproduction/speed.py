@@ -54,7 +54,7 @@ def measure_speed(
             if round_:  # the first compiles
                 seconds[i].append(time.perf_counter() - start)
         say(f"round {round_} of {rounds}: clips")
-    latencies = _latencies(predictors, clips[0], stream_frames)
+    latencies = stream_latencies(predictors, clips[0], stream_frames)
     device = jax.devices()[0].device_kind
     lines = []
     for row, config, times, latency in zip(rows, configs, seconds, latencies, strict=True):
@@ -107,7 +107,7 @@ def _random_predictor(config: Config) -> Predictor:
     return Predictor(config.model, config.data.size, variables)
 
 
-def _latencies(predictors: Sequence[Predictor], clip: np.ndarray, frames: int) -> list[list[float]]:
+def stream_latencies(predictors: Sequence[Predictor], clip: np.ndarray, frames: int) -> list[list[float]]:
     """Milliseconds of each streamed frame after the first few, the predictors in turns."""
     memories = [predictor.start_stream() for predictor in predictors]
     found: list[list[float]] = [[] for _ in predictors]
