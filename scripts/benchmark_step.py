@@ -94,9 +94,8 @@ def main(_: list[str]) -> None:
     gflops = 3 * clips[0] * count_cost(config.model, data.frames, data.size).gflops_per_clip  # backward: twice forward
     peak = peak_gflops()
     network = "plain pyramid" if _PLAIN.value else "TSF and ARC"
-    print(
-        f"{network}, {clips[0]} clips of {data.frames} frames of {data.size}x{data.size}, {jax.devices()[0].device_kind}"
-    )
+    device = jax.devices()[0].device_kind
+    print(f"{network}, {clips[0]} clips of {data.frames} frames of {data.size}x{data.size}, {device}")
     print(f"ours {fast:.3f} s a step, plain Linen {slow:.3f} s; plain / ours {ratio:.2f}")
     print(f"{minutes:.2f} min an epoch of {_CLIPS.value} clips, without validation")
     print(
