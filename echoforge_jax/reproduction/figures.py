@@ -7,6 +7,7 @@ data sets may not be passed on with this repository.
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from echoforge_jax.reproduction.tables import EF_METHOD, FULL, TABLES, Row
 
 FIGURES = {  # and the table whose cells each needs
     "fig1d": "table3", "fig4": "table1", "fig5": "table3", "fig6": "table3", "fig7": "fig7", "fig8": "table1",
-    "labels": "labels",
+    "labels": "labels", "few_labels": "few_labels",
 }  # fmt: skip
 
 
@@ -37,7 +38,10 @@ def draw(study: Study, name: str, seed: int) -> list[Path]:
     Raises:
         ConfigError: a cell is not finished, or its predictions are needed and its folder is lost.
     """
-    plots = {"fig1d": _accuracy_and_speed, "fig4": _ejection_fraction, "fig7": _over_neighbours, "labels": _over_labels}
+    plots = {
+        "fig1d": _accuracy_and_speed, "fig4": _ejection_fraction, "fig7": _over_neighbours,
+        **{table: functools.partial(_over_labels, table) for table in ("labels", "few_labels")},
+    }  # fmt: skip
     if name in plots:
         found, folder = plots[name](study, seed), study.results
     else:
@@ -106,11 +110,11 @@ def _over_neighbours(study: Study, seed: int) -> dict[str, Figure]:
     return {"fig7": figure}
 
 
-def _over_labels(study: Study, seed: int) -> dict[str, Figure]:
-    """mDice over the share of training patients whose labels are used, with and without CPR."""
-    lines = _table(study, "labels")
+def _over_labels(table: str, study: Study, seed: int) -> dict[str, Figure]:
+    """mDice over the share of training patients whose labels are used, a curve a method."""
+    lines = _table(study, table)
     figure, ax = _axes(5.2, 3.6)
-    for colour, name in zip(COLOURS, ("without CPR", "CPR"), strict=False):
+    for colour, name in zip(COLOURS, dict.fromkeys(line["row"].rpartition(",")[0] for line in lines), strict=False):
         of_name = [line for line in lines if line["row"].startswith(f"{name},")]
         shares = [float(line["row"].split(",")[1].strip(" %")) for line in of_name]
         _curve(ax, shares, of_name, colour, name)
@@ -119,7 +123,7 @@ def _over_labels(study: Study, seed: int) -> dict[str, Figure]:
     ax.set(xlabel="labelled training patients, %", ylabel="mDice, % (ED and ES)")
     ax.set_title(_title(study, "few labels"))
     ax.legend()
-    return {"labels": figure}
+    return {table: figure}
 
 
 def _curve(ax: Axes, x: Sequence[float | int], lines: Sequence[Mapping[str, Any]], colour: str, name: str) -> None:

@@ -34,6 +34,13 @@ FULL = {"model.temporal_fusion": True, "model.anchor_recalibration": True, "semi
 WITHOUT_CPR = {**FULL, "semi.pseudo_labels": "none"}
 BASELINE = {**WITHOUT_CPR, "model.temporal_fusion": False, "model.anchor_recalibration": False}
 MEAN_TEACHER = {"semi.pseudo_labels": "mean_teacher", "optimiser.ema_decay": 0.99}
+METHODS = {
+    "supervised only": WITHOUT_CPR,
+    "confidence threshold": {**FULL, "semi.pseudo_labels": "threshold"},
+    "CPR + FlameRise": FULL,
+    "CPR": {**FULL, "semi.flamerise": False},
+    "mean teacher": {**FULL, **MEAN_TEACHER},
+}
 FEW = (0.05, 0.1, 0.25)  # of the patients, on real frames
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
 TABLES = {
@@ -77,14 +84,13 @@ TABLES = {
         Row("+ TSF + ARC, ARC's temperature 0.1", {**WITHOUT_CPR, "model.temperature": 0.1}),
     ),
     **{f"few_labels{100 * share:g}": tuple(
-        Row(name, {**changes, "data.labelled_fraction": share})
-        for name, changes in (
-            ("supervised only", WITHOUT_CPR),
-            ("confidence threshold", {**FULL, "semi.pseudo_labels": "threshold"}),
-            ("CPR + FlameRise", FULL),
-            ("CPR", {**FULL, "semi.flamerise": False}),
-            ("mean teacher", {**FULL, **MEAN_TEACHER}),
-        )) for share in FEW},
+        Row(name, {**changes, "data.labelled_fraction": share}) for name, changes in METHODS.items()
+    ) for share in FEW},
+    "few_labels": tuple(
+        Row(f"{name}, {100 * share:g} %", {**changes, "data.labelled_fraction": share})
+        for name, changes in METHODS.items() for share in (*FEW, 1.0)
+        if share < 1 or changes is WITHOUT_CPR  # with all labels there is nothing to pseudo-label
+    ),
     "labels": tuple(
         Row(f"{name}, {100 * share:g} %", {**changes, "data.labelled_fraction": share})
         for name, changes in (("without CPR", WITHOUT_CPR), ("CPR", FULL))

@@ -29,7 +29,7 @@ def check(files, count):
 def test_plots_of_numbers(study: Study):
     with pytest.raises(ConfigError, match="no cell of fig7"):
         draw(study, "fig7", 0)
-    for table in ("table3", "fig7", "labels"):
+    for table in ("table3", "fig7", "labels", "few_labels"):
         for shift, row in enumerate(TABLES[table]):
             put(study, Cell(row.changes), scored_cell(0, shift / 3))
         write_table(study, table, 1)
@@ -39,7 +39,7 @@ def test_plots_of_numbers(study: Study):
              "latency_ms_p50": 1.0, "latency_ms_p95": 1.0, "latency_ms_p99": 1.0}  # fmt: skip
     rows = (("baseline", 0.2, 90.0), ("+ TSF", 0.3, 50.0), ("+ TSF + ARC (EchoForge)", 0.31, 40.0))
     write_table2(study, [speed | {"row": r, "parameters_m": p, "frames_per_s": f} for r, p, f in rows])
-    for name in ("fig1d", "fig7", "labels"):
+    for name in ("fig1d", "fig7", "labels", "few_labels"):
         files = draw(study, name, 0)
         check(files, 1)
         assert all(file.parent == study.results for file in files)
@@ -53,7 +53,7 @@ def test_pictures_of_frames_stay_with_the_runs(scored: Study):
             file.write_text("\n".join([head, line, line.replace("patient0006", "a"), line.replace("patient0006", "b")]))
         check(draw(scored, name, 0), count)
     assert {file.stem for file in (scored.work / "figures").iterdir()} == {"fig5", "fig6", "fig6_arc", "fig8_camus"}
-    assert set(FIGURES) == {"fig1d", "fig4", "fig5", "fig6", "fig7", "fig8", "labels"}
+    assert set(FIGURES) == {"fig1d", "fig4", "fig5", "fig6", "fig7", "fig8", "labels", "few_labels"}
     lost = scored.folder(Cell(TABLES["table3"][0].changes))
     shutil.rmtree(lost / "inference")
     with pytest.raises(ConfigError, match="train the cell anew"):
