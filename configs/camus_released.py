@@ -22,6 +22,8 @@ def get_config(stage: str = "128"):
     config.data.augment.rotation_deg = 20.0
     config.data.augment.shift = 0.06
     config.optimiser.ema_decay = 0.99
+    config.training.steps_per_epoch = 88
+    config.training.checkpoint_every_epochs = config.training.validate_every_epochs = 1
     if stage == "128":
         config.training.epochs = 10
     else:
@@ -30,5 +32,4 @@ def get_config(stage: str = "128"):
         config.optimiser.learning_rate = 1.5e-4
         config.training.epochs = 4  # of half the clips each
         config.training.checkpoint_every_steps = 22
-        config.training.validate_every_epochs = 1
     return config
