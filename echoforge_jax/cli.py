@@ -13,6 +13,7 @@ from absl import app, logging
 from data_pipelines.formats.splits import SplitError
 from data_pipelines.loader import EmptySplit
 from data_pipelines.records import UnreadableRecord
+from echoforge_jax.cluster import LAUNCH, LaunchError
 from echoforge_jax.config import ConfigError
 from echoforge_jax.training.checkpoint import CheckpointError
 from echoforge_jax.training.loop import NonFiniteLoss
@@ -25,6 +26,7 @@ def exit_with() -> Iterator[None]:
     """Known faults end the process with a message and a code of their own; anything else is a bug and shows its trace.
 
     2: configuration, data or paths. 3: non-finite loss. 74: a checkpoint or file could not be written or read.
+    76: the processes of a cluster run did not come together.
     130: a second Ctrl-C.
     """
     logging.set_verbosity(logging.ERROR)  # Orbax and JAX tell their every step otherwise
@@ -38,6 +40,8 @@ def exit_with() -> Iterator[None]:
         _stop(error, NON_FINITE)
     except CheckpointError as error:
         _stop(error, STORAGE)
+    except LaunchError as error:
+        _stop(error, LAUNCH)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise

@@ -1,13 +1,18 @@
-"""Meshes and shardings: the only file that names them. The batch axis is split over `data`, the state replicated."""
+"""Meshes and shardings: the only file that names them. The batch axis is split over `data`, the state replicated.
+
+Where several processes run one training, all do the same steps; the main one alone writes what people read.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from echoforge_jax.config import ConfigError
@@ -53,3 +58,37 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
     """This process's rows of a batch -> global arrays, sharded over the batch axis."""
     sharding = over_batch(mesh)
     return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
+
+
+def is_main() -> bool:
+    """Whether this process writes logs and results."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+@contextmanager
+def main_first(name: str) -> Iterator[None]:
+    """The main process does what stands inside, then the others (who mostly find it done)."""
+    if not is_main():
+        wait_for_all(name)
+    try:
+        yield
+    finally:
+        if is_main():
+            wait_for_all(name)
+
+
+def least(value: int) -> int:
+    """The smallest of the values that the processes hold."""
+    return int(np.min(multihost_utils.process_allgather(np.array([value])))) if jax.process_count() > 1 else value
+
+
+def asked_to_stop(step: int) -> bool:
+    """Whether some process got a SIGTERM, and all are to stop after this same step. To be called by all at each step;
+    False where there is one process, whose own handler knows."""
+    return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)

@@ -16,7 +16,9 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from data_pipelines.simulator.cohort import write_cohort
+from echoforge_jax import parallel
 from echoforge_jax.cli import INTERRUPTED, exit_with, parse_flags
+from echoforge_jax.cluster import given_by_hand, start
 from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.text import table
@@ -26,6 +28,14 @@ from echoforge_jax.training.loop import Outcome, train
 from echoforge_jax.training.workdir import claim, is_done
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file with get_config(); fields: --config.data.size=128")
+_DISTRIBUTED = flags.DEFINE_enum(
+    "distributed", "auto", ["auto", "on", "off"],
+    "Processes as one training: where SLURM, Open MPI, Kubernetes or Cloud TPU started them, or fail, or never.",
+)  # fmt: skip
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no launcher says so.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many there are, with --coordinator.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0, with --coordinator.")
+_LAUNCH_TIMEOUT_S = flags.DEFINE_integer("launch_timeout_s", 300, "For all processes to appear.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<name of the config file>.")
 
 
@@ -35,18 +45,23 @@ def run(config: Config, workdir: Path) -> Outcome:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(workdir / "simulated")))
     if not config.data.root:
         raise ConfigError("config.data.root is empty; give the data's folder: --config.data.root=PATH")
-    claim(workdir, config)
+    with parallel.main_first("the folder is claimed"):
+        claim(workdir, config)
     if is_done(workdir):
         say(f"{workdir} is done already; remove it or use another --workdir to train anew")
     else:
         if config.data.simulate.patients:
-            _simulate(config)
+            with parallel.main_first("the data are simulated"):
+                _simulate(config)
         if train(config, workdir) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
-        predictor, trained, _ = Predictor.load(workdir / "inference")
-        evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
-    print(table(json.loads((workdir / "metrics.json").read_text())))
-    print(f"report: {workdir / 'report.html'}")
+        if parallel.is_main():  # on its own devices: each frame is scored once
+            predictor, trained, _ = Predictor.load(workdir / "inference")
+            evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
+        parallel.wait_for_all("the run is scored")
+    if parallel.is_main():
+        print(table(json.loads((workdir / "metrics.json").read_text())))
+        print(f"report: {workdir / 'report.html'}")
     return Outcome.FINISHED
 
 
@@ -71,7 +86,12 @@ def main(_: list[str]) -> None:
             raise ConfigError("--config is missing; for a first look: --config=configs/quickstart.py")
         name = Path(config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]).stem
         workdir = Path(_WORKDIR.value or f"runs/{name}")
-        if run(read_config(_CONFIG.value), workdir) is Outcome.INTERRUPTED:
+        by_hand = None
+        if _COORDINATOR.value:
+            by_hand = given_by_hand(_COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value)
+        config = read_config(_CONFIG.value)
+        start(_DISTRIBUTED.value, workdir, by_hand, _LAUNCH_TIMEOUT_S.value)
+        if run(config, workdir) is Outcome.INTERRUPTED:
             sys.exit(INTERRUPTED)
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding
 
+from echoforge_jax import parallel
 from echoforge_jax.training.state import TrainState
 
 STATE, META = "state", "meta"
@@ -99,10 +100,10 @@ class Checkpoints:
 
     def _write(self, manager: ocp.CheckpointManager, step: int, state: TrainState, meta: dict, **kwargs: Any) -> None:
         args = ocp.args.Composite(**{STATE: ocp.args.StandardSave(state), META: ocp.args.JsonSave(meta)})
-        needed = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        free = shutil.disk_usage(self.root).free
-        if free < needed:
-            raise self._failed(OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB wanted"))
+        needed_mb = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 1e6
+        free_mb = parallel.least(shutil.disk_usage(self.root).free // 10**6)  # all save, or none
+        if free_mb < needed_mb:
+            raise self._failed(OSError(errno.ENOSPC, f"{free_mb} MB free, {needed_mb:.0f} MB wanted"))
         try:
             manager.save(step, args=args, **kwargs)
         except Exception as error:  # Orbax raises what tensorstore, etils and the file system raise
@@ -131,18 +132,21 @@ def save_inference(folder: Path, variables: dict[str, Any], card: dict[str, Any]
     """
     folder = folder.absolute()
     fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    if parallel.is_main():
+        shutil.rmtree(fresh, ignore_errors=True)
+    parallel.wait_for_all("inference folder is clear")
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(fresh / "variables", variables)
         checkpointer.wait_until_finished()
-    if jax.process_index() == 0:
+    if parallel.is_main():
         (fresh / "card.json").write_text(json.dumps(card, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(fresh, folder)
+    parallel.wait_for_all("inference folder is whole")
 
 
 def load_inference(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(variables, card) of `save_inference`.
+    """(variables, card) of `save_inference`, on this process's first device; other processes need not take part.
 
     Raises:
         CheckpointError: the folder holds no inference checkpoint.
@@ -154,8 +158,11 @@ def load_inference(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "that has validated at least once"
         )
     card = json.loads((folder / "card.json").read_text())
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with ocp.StandardCheckpointer() as checkpointer:
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(), active_processes={jax.process_index()}, barrier_sync_key_prefix="alone"
+    )
+    with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
         shapes = checkpointer.metadata(folder / "variables").item_metadata.tree
         target = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=here), shapes)
         return checkpointer.restore(folder / "variables", target), card

@@ -12,21 +12,31 @@ import rich.console
 import rich.progress
 from tensorboardX import SummaryWriter
 
+from echoforge_jax import parallel
+
 METRICS = "metrics.jsonl"
 
 
 class RunLog:
-    """Metrics of a run. A resumed run drops the lines its lost steps had written and goes on where its state is."""
+    """Metrics of a run; all processes know them, the main one writes.
+
+    A resumed run drops the lines its lost steps had written and goes on where its state is.
+    """
 
     def __init__(self, workdir: Path, resumed_step: int):
         self.lines = [line for line in read_metrics(workdir) if line["step"] <= resumed_step]
-        self._file = (workdir / METRICS).open("w")
-        self._file.writelines(json.dumps(line) + "\n" for line in self.lines)
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_step + 1)
+        self._file = self._board = None
+        parallel.wait_for_all("metrics are read")
+        if parallel.is_main():
+            self._file = (workdir / METRICS).open("w")
+            self._file.writelines(json.dumps(line) + "\n" for line in self.lines)
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_step + 1)
 
     def write(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
         """One line; `kind` is "train" (means since the last one) or "epoch" (the whole epoch, with validation)."""
         self.lines.append({"kind": kind, "step": step, "epoch": epoch, **values})
+        if self._file is None or self._board is None:
+            return
         self._file.write(json.dumps(self.lines[-1]) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -46,8 +56,9 @@ class RunLog:
         }
 
     def close(self) -> None:
-        self._file.close()
-        self._board.close()
+        if self._file is not None and self._board is not None:
+            self._file.close()
+            self._board.close()
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
@@ -63,7 +74,8 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
 
 
 def progress_bar() -> rich.progress.Progress:
-    """A bar with done/total, a note, elapsed and left time; silent where there is no terminal."""
+    """A bar with done/total, a note, elapsed and left time; silent where there is no terminal, and in all processes but
+    the main one."""
     return rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
@@ -73,10 +85,11 @@ def progress_bar() -> rich.progress.Progress:
         rich.progress.TextColumn("left"),
         rich.progress.TimeRemainingColumn(),
         console=rich.console.Console(file=sys.stderr),
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty() or not parallel.is_main(),
     )
 
 
 def say(message: str) -> None:
-    """A line for the person who watches."""
-    print(message, file=sys.stderr, flush=True)
+    """A line for the person who watches, from the main process."""
+    if parallel.is_main():
+        print(message, file=sys.stderr, flush=True)

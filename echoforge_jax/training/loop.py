@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -70,8 +71,19 @@ def train(config: Config, workdir: Path) -> Outcome:
 
 @contextmanager
 def catch_signals() -> Iterator[dict[str, bool]]:
-    """SIGTERM and Ctrl-C set a flag that the loop reads between steps; a second Ctrl-C stops at once."""
+    """SIGTERM and Ctrl-C set a flag that the loop reads between steps; a second Ctrl-C stops at once.
+
+    Of several processes one alone cannot stop: there SIGTERM is left to JAX, which lets all stop after the same step
+    (`parallel.asked_to_stop`), and Ctrl-C becomes a SIGTERM.
+    """
     stop = {"asked": False}
+    if jax.process_count() > 1:
+        before = signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        try:
+            yield stop
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return
 
     def ask(number: int, _: Any) -> None:
         if stop["asked"] and number == signal.SIGINT:
@@ -130,7 +142,8 @@ class _Run:
                     rate = len(window) * clips / (time.monotonic() - window_began)
                     note = f"steps, epoch {epoch}/{training.epochs}, {rate:.1f} clips/s"
                     bar.update(task, completed=step, note=note)
-                    stopping = stop["asked"]  # read once: a signal that comes later in this turn waits for the next
+                    # Read once: a signal that comes later in this turn waits for the next.
+                    stopping = stop["asked"] or parallel.asked_to_stop(step)
                     saves = stopping or step == last
                     saves |= bool(training.checkpoint_every_steps) and step % training.checkpoint_every_steps == 0
                     saves |= within == 0 and epoch % training.checkpoint_every_epochs == 0
@@ -221,7 +234,8 @@ class _Run:
             shown.append(f"lambda {values['lambda']:.2f}, confident pixels {100 * values['confident_share']:.0f} %")
         left_min = (self.total_steps - step) * self.config.data.batch_clips / values["clips_per_s"] / 60
         shown.append(f"{values['clips_per_s']:.1f} clips/s, {left_min:.1f} min left")
-        bar.console.print(", ".join(shown), highlight=False, soft_wrap=True)
+        if parallel.is_main():
+            bar.console.print(", ".join(shown), highlight=False, soft_wrap=True)
 
 
 def _checked_means(window: list[Metrics], step: int) -> dict[str, float]:

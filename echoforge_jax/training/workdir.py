@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from echoforge_jax.cluster import ROLL
 from echoforge_jax.config import Config, ConfigError
 
 FREE_TO_CHANGE = ("training.max_steps", "training.keep_checkpoints", "training.log_every_steps", "data.workers")
@@ -33,7 +34,7 @@ def claim(workdir: Path, config: Config) -> None:
                 f"{workdir} holds a run of another configuration:\n" + "\n".join(differing) + "\nuse another --workdir"
             )
         return
-    if workdir.exists() and any(p.name != "simulated" for p in workdir.iterdir()):
+    if workdir.exists() and any(p.name not in ("simulated", ROLL) for p in workdir.iterdir()):
         raise ConfigError(f"{workdir} is not empty and holds no run (config.json is missing); use another --workdir")
     workdir.mkdir(parents=True, exist_ok=True)
     about = {

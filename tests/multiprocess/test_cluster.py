@@ -1,0 +1,128 @@
+"""Who launched a process, and what is said when the processes do not come together."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from echoforge_jax.cluster import (
+    LAUNCH,
+    ROLL,
+    Launch,
+    LaunchError,
+    check,
+    find_launch,
+    given_by_hand,
+    missing_text,
+    present,
+    start,
+)
+
+SLURM = {
+    "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8", "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        (SLURM, Launch("SLURM", 8, 5, 8, port=61447)),
+        (
+            {**SLURM, "SLURM_NTASKS": "1", "SLURM_PROCID": "0"},
+            Launch("SLURM", 1, 0, 8, port=61447),
+        ),  # one process, many GPUs
+        ({k: v for k, v in {**SLURM, "SLURM_NTASKS": "1"}.items() if "GPUS" not in k}, None),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}, Launch("Open MPI", 4, 3)),
+        ({"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}, None),
+        ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1"}, Launch("Cloud TPU", 2, 1)),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "2"}, Launch("Kubernetes", None, 2)),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),  # a pod that is no job of several
+    ],
+)
+def test_launchers_are_known_by_their_variables(environment, expected):
+    assert find_launch(environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("launch", "held", "message"),
+    [
+        (Launch("SLURM", 8, 0, 8), (8, 8, 1, "gpu"), ""),
+        (Launch("SLURM", 2, 0, 8), (2, 2, 1, "gpu"), "one process a GPU"),
+        (Launch("SLURM", 8, 0, 8), (8, 4, 2, "gpu"), "CUDA_VISIBLE_DEVICES"),
+        (Launch("SLURM", 8, 0, 8), (8, 8, 1, "cpu"), "JAX_PLATFORMS"),
+        (Launch("Open MPI", 4, 0), (1, 1, 1, "cpu"), "runs alone"),
+        (Launch("Kubernetes", None, 0), (4, 16, 4, "tpu"), ""),
+    ],
+)
+def test_what_jax_holds_is_compared_with_the_promise(launch, held, message):
+    if not message:
+        return check(launch, *held)
+    with pytest.raises(LaunchError, match=message):
+        check(launch, *held)
+
+
+def test_together_or_alone_by_the_mode(tmp_path: Path):
+    start("off", tmp_path, environment=SLURM)
+    start("auto", tmp_path, environment={})
+    with pytest.raises(LaunchError, match="no launcher was found"):
+        start("on", tmp_path, environment={})
+
+
+def test_the_roll_forgets_earlier_runs(tmp_path: Path):
+    folder = tmp_path / ROLL
+    folder.mkdir()
+    for process, age_s in ((0, 0), (1, 900), (3, 1)):
+        about = {"host": f"h{process}", "time": time.time() - age_s}
+        (folder / f"{process}.json").write_text(json.dumps(about))
+    (folder / "2.json").write_text("{")
+    there = present(tmp_path, time.time() - 60)
+    assert there == {0: "h0", 3: "h3"}
+    assert missing_text(Launch("SLURM", 4, 0), there) == "2 of 4 processes are missing: [1, 2]; there: 0 (h0), 3 (h3)"
+
+
+def _start(roll: Path, processes: int, process: int, port: int, timeout_s: int) -> subprocess.CompletedProcess:
+    program = (
+        "import sys; from pathlib import Path; from echoforge_jax.cli import exit_with; "
+        "from echoforge_jax.cluster import *\n"
+        "with exit_with(): start('on', Path(sys.argv[1]), given_by_hand(sys.argv[4], *map(int, sys.argv[2:4])), "
+        "float(sys.argv[5]))"
+    )
+    arguments = [str(roll), str(processes), str(process), f"localhost:{port}", str(timeout_s)]
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"https_proxy": "http://nowhere:1"}
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=Path(__file__).parents[2], env=environment, text=True,
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_a_missing_process_is_named_after_the_time_out(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    done = _start(tmp_path, 3, 0, port, 5)
+    assert done.returncode == LAUNCH
+    assert "2 of 3 processes are missing: [1, 2]" in done.stderr and f"0 ({socket.gethostname()})" in done.stderr
+    assert "https_proxy" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path):
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::", 0))
+        taken.listen()
+        done = _start(tmp_path, 1, 0, taken.getsockname()[1], 20)
+    assert done.returncode == LAUNCH and "is taken on" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("here", 2, 0), ("here:x", 2, 0), ("here:1", 2, 2), ("here:1", None, 0)])
+def test_flags_that_say_too_little_are_refused(arguments):
+    with pytest.raises(LaunchError, match="expected HOST:PORT"):
+        given_by_hand(*arguments)
+    assert given_by_hand("here:81", 2, 1) == Launch("--coordinator", 2, 1, None, "here:81", 81)
