@@ -164,6 +164,7 @@ class _Run:
         finally:
             log.close()
         checkpoints.wait()
+        parallel.wait_for_all("everything is saved")  # a launcher may end all when the first has ended
         if step >= self.total_steps:
             return Outcome.FINISHED
         say(f"stopped and saved at step {step} of {self.total_steps}; the same command goes on from there")

@@ -1,0 +1,16 @@
+#!/bin/bash
+# One training on every host of a Cloud TPU slice:
+#   bash scripts/tpu/train.sh NAME ZONE --config=configs/echonet_dynamic.py --workdir=/mnt/shared/runs/echonet \
+#       --config.data.root=/mnt/shared/EchoNet-Dynamic
+# The project has to lie in ~/echoforge_jax of every host, with its .venv (README.md beside this file).
+set -euo pipefail
+
+if [ "$#" -lt 3 ]; then
+  echo "error: expected NAME ZONE and the arguments of python -m echoforge_jax.train" >&2
+  exit 2
+fi
+readonly name="$1" zone="$2"
+shift 2
+printf -v arguments '%q ' "$@"
+exec gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all \
+  --command="cd ~/echoforge_jax && .venv/bin/python -m echoforge_jax.train --distributed=on $arguments"
