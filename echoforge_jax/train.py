@@ -2,7 +2,7 @@
 
 Simulates the data first where the configuration asks for it. Run again, the same command resumes an interrupted
 training, or says that it is done. Exit codes: 0 done, 75 interrupted and saved, 2 configuration or data, 3 non-finite
-loss, 74 storage.
+loss, 74 storage, 76 processes that did not come together.
 """
 
 from __future__ import annotations
