@@ -76,7 +76,7 @@ def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
         predictor, config, step = Predictor.load_last(workdir)
         say(f"the state after step {step}")
     else:
-        predictor, config, _card = Predictor.load(workdir / "inference" if which == "best" else Path(which))
+        predictor, config, _card = Predictor.load(workdir if which == "best" else Path(which))
     if _SCALES.value:
         config = with_scales(config, _SCALES.value)
         predictor = Predictor(config.model, config.data.size, predictor.variables, config.evaluation.scales)
