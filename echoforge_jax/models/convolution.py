@@ -49,7 +49,7 @@ def conv_general_dilated(lhs: Array, rhs: Array, window_strides: Any, padding: A
 
 
 Pairs = tuple[tuple[int, int], ...]
-FEWEST_CHANNELS = 16  # below, a tap's matrix product is too narrow to pay
+FEWEST_CHANNELS = 64  # below, a matrix product a tap is too narrow to pay for the longer program
 
 
 def _xla_convolution(x: Array, kernel: Array, strides: tuple[int, int], padding: Pairs, precision: Any) -> Array:

@@ -8,7 +8,7 @@ import pytest
 from echoforge_jax.models import convolution
 
 
-@pytest.mark.parametrize(("size", "stride", "channels"), [(3, 1, 16), (3, 2, 16), (3, 1, 4), (7, 2, 3), (1, 1, 16)])
+@pytest.mark.parametrize(("size", "stride", "channels"), [(3, 1, 64), (3, 2, 64), (3, 1, 4), (7, 2, 3), (1, 1, 16)])
 @pytest.mark.parametrize("side", [8, 9])
 def test_convolution_and_its_gradients_equal_xla(size: int, stride: int, channels: int, side: int):
     keys = jax.random.split(jax.random.key(size * side + stride), 3)
