@@ -1,7 +1,9 @@
-"""The released network: real CAMUS ED and ES frames, all labels; first 128x128, then 256x256 from there.
+"""The released network: real CAMUS ED and ES frames, all labels; 128x128, longer (its surroundings, too), 256x256.
 
     python -m echoforge_jax.train --config=configs/camus_released.py:128 --workdir=runs/released128 \
         --config.data.root=CAMUS_ED_ES --config.model.pretrained=resnet50.safetensors
+    python -m echoforge_jax.train --config=configs/camus_released.py:longer --workdir=runs/released_longer \
+        --config.data.root=CAMUS_ED_ES --config.training.start_from=runs/released128
     python -m echoforge_jax.train --config=configs/camus_released.py:256 --workdir=runs/released256 \
         --config.data.root=CAMUS_ED_ES --config.training.start_from=runs/released128
 
@@ -10,7 +12,7 @@ Measured: docs/results.md, "Accuracy on real hearts".
 
 from configs.camus_ed_es import get_config as camus_ed_es
 
-STAGES = ("128", "256")
+STAGES = ("128", "longer", "256")
 
 
 def get_config(stage: str = "128"):
@@ -26,6 +28,14 @@ def get_config(stage: str = "128"):
     config.training.checkpoint_every_epochs = config.training.validate_every_epochs = 1
     if stage == "128":
         config.training.epochs = 10
+    elif stage == "longer":
+        config.model.surroundings = True
+        config.data.augment.ultrasound_probability = 0.15
+        config.optimiser.learning_rate = 2.5e-4
+        config.optimiser.warmup_steps = 44  # the heads are new, the rest is not
+        config.optimiser.ema_decay = 0.995
+        config.training.epochs = 11
+        config.training.checkpoint_every_steps = 22
     else:
         config.data.size = 256
         config.data.batch_clips = 4

@@ -46,9 +46,9 @@ class Augmentation:
     attenuation: float = 0.3
 
     def __call__(
-        self, frames: UInt8[np.ndarray, "t h w"], mask: UInt8[np.ndarray, "t h w"], rng: np.random.Generator
+        self, frames: UInt8[np.ndarray, "t h w"], labels: UInt8[np.ndarray, "t h w"], rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, "t h w"], UInt8[np.ndarray, "t h w"]]:
-        """Grey levels 0..255 and 0/1 masks -> grey levels 0..1 (float32) and masks, moved together."""
+        """Grey levels 0..255 and labels -> grey levels 0..1 (float32) and labels, moved together."""
         # Every number is drawn whether it is used or not, so that one draw never shifts another.
         chosen = rng.random(4) < self.probability
         gamma, scale, contrast = rng.uniform(*self.gamma), rng.uniform(*self.scale), rng.uniform(*self.contrast)
@@ -59,14 +59,14 @@ class Augmentation:
         if chosen[1] or chosen[2] or any(offset):
             angle, scale = (angle if chosen[1] else 0.0), (scale if chosen[2] else 1.0)
             frames = _warp(frames, angle, scale, offset, cv2.INTER_LINEAR)
-            mask = _warp(mask, angle, scale, offset, cv2.INTER_NEAREST)
+            labels = _warp(labels, angle, scale, offset, cv2.INTER_NEAREST)
         curve = _grey_curve(frames, gamma if chosen[0] else 1.0, contrast if chosen[3] else 1.0)
         image = cv2.LUT(frames.reshape(1, -1), curve).reshape(frames.shape)
         if self.ultrasound_probability:
             field = self._ultrasound_field(frames.shape[1:], rng)
             if field is not None:
                 image = np.where(frames > 0, np.clip(image + field, 0.0, 1.0), image)  # outside the sector stays black
-        return image, mask
+        return image, labels
 
     def _ultrasound_field(self, shape: tuple[int, ...], rng: np.random.Generator) -> Float32[np.ndarray, "h w"] | None:
         """What the chosen of speckle, shadow, gain and attenuation add to the grey levels; None where all are off."""

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from data_pipelines.augment import Augmentation
-from data_pipelines.clips import SampledClip, UnlabelledCine
+from data_pipelines.clips import SampledClip, UnlabelledCine, cavity
 from data_pipelines.loader import LazyClips
 from data_pipelines.records import VIEWS
 
@@ -104,6 +104,7 @@ class TrainingBatches:
         devices: over which the batch axis is cut into equal parts; the rows of a stream are dealt to them in turn.
         process_index, process_count: this process makes that part of the rows.
         fixed_steps: an epoch has this many steps, and all streams go round and round; 0: an epoch covers the clips.
+        surroundings: batches hold the labels of what is around the cavity, too.
     """
 
     streams: tuple[Stream, ...]
@@ -114,6 +115,7 @@ class TrainingBatches:
     process_index: int = 0
     process_count: int = 1
     fixed_steps: int = 0
+    surroundings: bool = False
 
     @property
     def batch_clips(self) -> int:
@@ -133,7 +135,8 @@ class TrainingBatches:
         Returns:
             image (b, t, h, w) float32 grey levels 0..1; mask (b, t, h, w) uint8 LV endocardium 0/1, zero where unknown;
             labelled (b, t) float32, frames the supervised losses may use; annotated (b, t) float32, frames with a
-            reference (for monitoring alone); valid (b,) float32; view and record (b,) int32.
+            reference (for monitoring alone); valid (b,) float32; view and record (b,) int32; with `surroundings` also
+            labels (b, t, h, w) uint8 as in `Clip.masks`.
         """
         step = int(step)
         rows = [row for number in range(len(self.streams)) for row in self._rows(number, step)]
@@ -141,19 +144,21 @@ class TrainingBatches:
             rows = [rows[place] for place in np.arange(len(rows)).reshape(-1, self.devices).T.ravel()]
         share = len(rows) // self.process_count
         rows = rows[self.process_index * share : (self.process_index + 1) * share]
-        clips, images, masks = [], [], []
+        clips, images, labels = [], [], []
         for number, turn, record, _ in rows:
             rng = np.random.default_rng([self.seed, 2, number, turn, record])
             clip = self.streams[number].clips[record]
             clip = clip.draw(self.frames, rng) if isinstance(clip, UnlabelledCine) else clip
-            image, mask = self.augmentation(clip.frames, clip.mask, rng)
+            image, moved = self.augmentation(clip.frames, clip.labels, rng)
             clips.append(clip)
             images.append(image)
-            masks.append(mask)
+            labels.append(moved)
         first_id = np.cumsum([0, *(len(stream.clips) for stream in self.streams)])
+        stacked = np.stack(labels)
         return {
             "image": np.stack(images),
-            "mask": np.stack(masks),
+            "mask": cavity(stacked),
+            **({"labels": stacked} if self.surroundings else {}),
             "labelled": np.stack([clip.labelled for clip in clips]).astype(np.float32),
             "annotated": np.stack([clip.annotated for clip in clips]).astype(np.float32),
             "valid": np.array([valid for *_, valid in rows], np.float32),

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from data_pipelines.records import ENDOCARDIUM, Clip, UnreadableRecord
+from data_pipelines.records import ATRIUM, MYOCARDIUM, Clip, UnreadableRecord
 
 HALF_CYCLE_S = (0.25, 0.5)  # from end-diastole to end-systole, at heart rates of about 50 to 120 a minute
 
@@ -22,20 +22,26 @@ class SampledClip:
 
     Attributes:
         frames: grey levels, (t, size, size).
-        mask: LV endocardium 0/1, (t, size, size); zero where `annotated` is False.
+        labels: as in `Clip.masks`, (t, size, size); zero where `annotated` is False. Data sets that mark the cavity
+            alone have no 2 and 3.
         annotated: frame t has a reference mask, (t,).
         labelled: the training may use it, (t,).
         spacing_mm: (row_mm, column_mm) at network size, or None.
     """
 
     frames: UInt8[np.ndarray, "t h w"]
-    mask: UInt8[np.ndarray, "t h w"]
+    labels: UInt8[np.ndarray, "t h w"]
     annotated: Bool[np.ndarray, " t"]
     labelled: Bool[np.ndarray, " t"]
     spacing_mm: tuple[float, float] | None
     record_id: str
     patient_id: str
     view: str
+
+    @property
+    def mask(self) -> UInt8[np.ndarray, "t h w"]:
+        """LV endocardium 0/1 (UNDECIDED where `propagation` left it so), (t, size, size)."""
+        return cavity(self.labels)
 
     def without_labels(self) -> SampledClip:
         """The same clip for a training that may not use its labels."""
@@ -71,6 +77,11 @@ class UnlabelledCine:
         return SampledClip(
             chosen, np.zeros_like(chosen), none, none, self.spacing_mm, self.record_id, self.patient_id, self.view
         )
+
+
+def cavity(labels: UInt8[np.ndarray, "*s"]) -> UInt8[np.ndarray, "*s"]:
+    """Labels without the structures around the cavity."""
+    return np.where((labels == MYOCARDIUM) | (labels == ATRIUM), np.uint8(0), labels)
 
 
 def uniform_frames(first: int, last: int, count: int) -> Int[np.ndarray, " t"]:
@@ -134,7 +145,7 @@ def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_e
     ends[[0, -1]] = True
     return SampledClip(
         frames=resize_frames(half.frames[indices], size),
-        mask=(resize_masks(half.masks[indices], size) == ENDOCARDIUM).astype(np.uint8),
+        labels=resize_masks(half.masks[indices], size),
         annotated=annotated,
         labelled=annotated & ends if training_labels == "ed_es" else annotated,
         spacing_mm=_spacing_at(half, size), record_id=clip.record_id, patient_id=clip.patient_id, view=clip.view,

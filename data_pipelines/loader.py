@@ -13,7 +13,7 @@ from typing import Any, TypeVar, overload
 
 from data_pipelines.clips import SampledClip, sample_clip
 from data_pipelines.formats import camus, cine, echonet_dynamic
-from data_pipelines.formats.splits import SPLITS, SplitError
+from data_pipelines.formats.splits import SPLITS
 from data_pipelines.records import VIEWS, Clip, Skipped, UnreadableRecord, summarise_skipped
 from data_pipelines.store import NotPrepared, StoredClips
 
@@ -35,10 +35,10 @@ class Source:
     views: tuple[str, ...] = VIEWS
 
     def index(self, split: str) -> tuple[list, list[Skipped]]:
-        """The entries of a split ("all": of every split) and what is missing from it. Cines have no splits: all."""
-        if split == "all" and self.format != "cine":
-            return self._index_all()
+        """The entries of a split ("all": of the whole tree) and what is missing from it. Cines have no splits: all."""
         if self.format == "store":
+            if split == "all":
+                return self._index_whole_store()
             stored = StoredClips(self.root, split)
             wanted = [i for i, name in enumerate(stored.record_ids) if name.rpartition("_")[2] in self.views]
             return [(stored, i) for i in wanted], stored.skipped
@@ -48,12 +48,12 @@ class Source:
             return camus.index(self.root, split, scheme=self.split_scheme, views=self.views)
         return echonet_dynamic.index(self.root, split, scheme=self.split_scheme)
 
-    def _index_all(self) -> tuple[list, list[Skipped]]:
+    def _index_whole_store(self) -> tuple[list, list[Skipped]]:
         entries, skipped, empty = [], [], []
         for split in SPLITS:
             try:
                 found, left_out = self.index(split)
-            except (SplitError, NotPrepared) as error:  # a tree need not have all three
+            except NotPrepared as error:  # a store need not have all three
                 empty.append(str(error))
                 continue
             entries += found

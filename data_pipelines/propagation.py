@@ -20,7 +20,7 @@ from jaxtyping import Float32, Real, UInt8
 from data_pipelines.clips import SampledClip
 
 WAYS = ("registration", "deformation")
-UNDECIDED = 2  # in the mask of a frame: this pixel has no label
+UNDECIDED = 255  # in the mask of a frame: this pixel has no label
 PRE_SMOOTHING_PX = 1.0
 
 
@@ -31,13 +31,14 @@ def propagate(clip: SampledClip, way: str) -> SampledClip:
     fewer than two labelled frames, get none (`annotated` False).
     """
     ends = np.flatnonzero(clip.labelled)
-    mask, annotated = np.where(clip.labelled[:, None, None], clip.mask, 0), clip.labelled.copy()
+    labels, mask = np.where(clip.labelled[:, None, None], clip.labels, 0), clip.mask
+    annotated = clip.labelled.copy()
     for first, last in itertools.pairwise(ends):
         part = slice(first, last + 1)
         carried = _registered if way == "registration" else _deformed
-        mask[first + 1 : last] = carried(clip.frames[part], mask[first], mask[last])
+        labels[first + 1 : last] = carried(clip.frames[part], mask[first], mask[last])
         annotated[part] = True
-    return dataclasses.replace(clip, mask=mask, annotated=annotated)
+    return dataclasses.replace(clip, labels=labels, annotated=annotated)
 
 
 def flow(fixed: UInt8[np.ndarray, "h w"], moving: UInt8[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w two"]:

@@ -46,6 +46,7 @@ class ModelConfig:
     memory_frames: int = 3
     decoder_layers: int = 3
     separate_self_attention: bool = False
+    surroundings: bool = False  # further heads for myocardium and left atrium, taught where they are labelled
     dtype: str = "float32"  # of the arithmetic; parameters are float32
 
 
@@ -110,6 +111,7 @@ class SemiConfig:
     per_step: bool = False  # schedules by step instead of by whole epoch
     cosine_temperature: float = 0.1
     seed_weight: float = 0.3  # BCE on ARC's own mask
+    surroundings_weight: float = 0.5  # BCE + Dice on myocardium and left atrium, where the model has their heads
     reforging_weight: float = 1.0  # the term that trains Wq, Wk, Wv
     reforging_residual: bool = False  # F^_U = F_U + A V^T instead of eq. 6's A V^T
 

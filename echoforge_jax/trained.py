@@ -59,7 +59,7 @@ def save_released(path: Path, variables: dict[str, Any], card: dict[str, Any], d
 
 def start_of(config: Config) -> tuple[Config, dict[str, Any] | None]:
     """The configuration with the preprocessing that its starting weights need, and the trained network to start from
-    (None: an encoder of `config.model.pretrained`, or Kaiming).
+    (None: an encoder of `config.model.pretrained`, or Kaiming). Heads for the surroundings may be missing there.
 
     Raises:
         ConfigError: the network to start from is of another configuration; the tensor is named.
@@ -77,7 +77,7 @@ def start_of(config: Config) -> tuple[Config, dict[str, Any] | None]:
         for tree in (variable_shapes(model), variables)
     )
     for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
+        if wanted.get(name) != found.get(name) and not (name not in found and "'surroundings_head'" in name):
             raise ConfigError(
                 f"config.training.start_from={config.training.start_from!r} does not fit config.model: {name} is "
                 f"{found.get(name, 'missing')} there, {wanted.get(name, 'missing')} here"

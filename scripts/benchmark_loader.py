@@ -71,7 +71,7 @@ def main(_: list[str]) -> None:
 
         def augment() -> int:
             for i in range(_CLIPS.value):
-                augmentation(memory[i % len(memory)].frames, memory[i % len(memory)].mask, rng)
+                augmentation(memory[i % len(memory)].frames, memory[i % len(memory)].labels, rng)
             return _CLIPS.value
 
         settings: dict[str, Callable[[], float]] = {

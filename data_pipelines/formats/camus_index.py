@@ -51,7 +51,7 @@ def index(
         scheme, groups = _groups(patients, present, scheme)
         wanted = list(present) if split == "all" else groups[split]
         if not wanted:
-            raise ValueError(splits.empty_split(split, scheme, patients, groups))
+            raise splits.SplitError(splits.empty_split(split, scheme, patients, groups))
     entries, skipped = [], []
     for patient_id in sorted(wanted):
         try:

@@ -105,7 +105,7 @@ def index(root: Path, split: str, *, scheme: str = "auto") -> tuple[list[Entry],
         volumes_ml = None if edv_ml is None or esv_ml is None else (edv_ml, esv_ml)
         entries.append(Entry(record_id, patient_id, video, tracings.get(patient_id, {}), fps, ef_percent, volumes_ml))
     if not entries and not skipped:
-        raise ValueError(split_files.empty_split(split, scheme, root, groups))
+        raise split_files.SplitError(split_files.empty_split(split, scheme, root, groups))
     return sorted(entries, key=lambda e: e.record_id), sorted(skipped, key=lambda s: s.record_id)
 
 

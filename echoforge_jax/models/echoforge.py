@@ -31,12 +31,14 @@ class Outputs(NamedTuple):
         features: F, the features before the logits at stride 4, (b, t, h, w, c). CPR reads them.
         seed_logits: the soft mask of ARC (or, without ARC, of the seed head) at stride 8; None for the baseline.
         uncertain_share: share of ARC's patches inside the uncertain interval, (b, t); None without ARC.
+        surroundings_logits: log-odds of myocardium and left atrium at stride 4, (b, t, h, w, 2); None without heads.
     """
 
     logits: Float[Array, "b t H W"]
     features: Float[Array, "b t h w c"]
     seed_logits: Float[Array, "b t i j"] | None
     uncertain_share: Float[Array, "b t"] | None
+    surroundings_logits: Float[Array, "b t h w two"] | None = None
 
 
 class FrameMaps(NamedTuple):
@@ -74,6 +76,8 @@ class EchoForge(nn.Module):
                 c.channels, c.heads, c.decoder_layers, c.memory_frames, c.separate_self_attention, dtype
             )
         self.head = nn.Dense(1)
+        if c.surroundings:
+            self.surroundings_head = nn.Dense(2)
 
     def initial_memory(self, batch: int) -> Memory:
         """The memory before the first frame."""
@@ -131,7 +135,8 @@ class EchoForge(nn.Module):
             for m in (seed_logits, uncertain)
         )
         logits = einops.rearrange(logits, "(b t) h w 1 -> b t h w", b=batch)
-        return Outputs(logits, features, seed_logits, uncertain), memory
+        around = self.surroundings_head(features.astype(jnp.float32)) if c.surroundings else None
+        return Outputs(logits, features, seed_logits, uncertain, around), memory
 
     def fuse_frame(self, memory: Memory, frame: FrameMaps) -> tuple[Memory, Float[Array, "b h w c"]]:
         """One frame of the scan: read the memory, make F, and enter the memory with the frame's own predicted mask."""

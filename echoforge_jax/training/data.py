@@ -81,7 +81,7 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
         say("rows of a batch: " + ", ".join(f"{s.rows} of {len(s.clips)} clips" for s in streams))
     return TrainingBatches(
         streams, config.seed, data.augment, data.frames, devices, jax.process_index(), jax.process_count(),
-        config.training.steps_per_epoch,
+        config.training.steps_per_epoch, config.model.surroundings,
     )  # fmt: skip
 
 

@@ -156,7 +156,10 @@ def reforging_loss(
 
 def pooled_mask(batch: Batch, height: int) -> Float[Array, "b t h w"]:
     """The batch's masks at a smaller size: the share of foreground in each cell."""
-    mask = batch["mask"].astype(jnp.float32)
-    b = mask.shape[0]
-    pooled = average_pool(einops.rearrange(mask, "b t h w -> (b t) h w 1"), mask.shape[2] // height)
-    return einops.rearrange(pooled, "(b t) h w 1 -> b t h w", b=b)
+    return pooled(batch["mask"].astype(jnp.float32), height)
+
+
+def pooled(mask: Float[Array, "b t H W"], height: int) -> Float[Array, "b t h w"]:
+    """Masks at a smaller size: the mean of each cell."""
+    cells = average_pool(einops.rearrange(mask, "b t h w -> (b t) h w 1"), mask.shape[2] // height)
+    return einops.rearrange(cells, "(b t) h w 1 -> b t h w", b=len(mask))

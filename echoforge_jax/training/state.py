@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import flax.struct
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import optax
@@ -76,14 +77,15 @@ def _encoder(params: Any) -> Any:
 def initial_state(
     config: Config, optimiser: optax.GradientTransformation, key: PRNGKeyArray, start: dict[str, Any] | None = None
 ) -> TrainState:
-    """Kaiming initialisation, the pretrained encoder where the configuration names one, or all variables of the trained
-    network `start`. To be called under `jit`."""
+    """Kaiming initialisation, the pretrained encoder where the configuration names one, or the variables of the trained
+    network `start` (a head that it lacks begins afresh). To be called under `jit`."""
     networks = make_networks(config)
     network_key, reforging_key = jax.random.split(key)
     clip = jnp.zeros((1, 1, config.data.size, config.data.size), jnp.float32)
     variables: Any = networks.network.init(network_key, clip)
     if start is not None:
-        variables = jax.tree.map(jnp.asarray, start)
+        given = flax.traverse_util.flatten_dict(jax.tree.map(jnp.asarray, start))
+        variables = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(variables) | given)
     elif config.model.pretrained:
         variables = load_encoder(variables, config.model)
     features = jnp.zeros((1, 2, 2, config.model.channels), jnp.float32)

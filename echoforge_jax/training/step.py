@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from data_pipelines.propagation import WAYS
+from data_pipelines.records import ATRIUM, MYOCARDIUM
 from echoforge_jax import parallel
 from echoforge_jax.config import Config
 from echoforge_jax.training import losses
@@ -23,6 +24,7 @@ from echoforge_jax.training.pseudo_labels import (
     PERTURBED,
     Batch,
     PseudoLabels,
+    pooled,
     pooled_mask,
     pseudo_labels,
     reforging_loss,
@@ -44,7 +46,7 @@ def total_loss(
     schedules: FlameRise,
     groups: int,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Any], Metrics]]:
-    """Eq. 9 plus the two terms that are ours (ARC's own mask, W), each reported apart."""
+    """Eq. 9 plus the terms that are ours (ARC's own mask, what is around the cavity, W), each reported apart."""
     variables = {"params": params["network"], "batch_stats": state.batch_stats}
     image = batch["image"]
     if config.semi.pseudo_labels in PERTURBED:
@@ -61,6 +63,9 @@ def total_loss(
         per_frame = losses.cross_entropy_from_logits(outputs.seed_logits, coarse).mean((2, 3))
         metrics["seed_bce"] = losses.weighted_mean(per_frame, labelled)
         total = total + config.semi.seed_weight * metrics["seed_bce"]
+    if outputs.surroundings_logits is not None:
+        metrics["surroundings"] = surroundings_loss(outputs.surroundings_logits, batch["labels"], labelled)
+        total = total + config.semi.surroundings_weight * metrics["surroundings"]
     if outputs.uncertain_share is not None:
         valid = jnp.broadcast_to(batch["valid"][:, None], labelled.shape)
         metrics["uncertain_patch_share"] = losses.weighted_mean(outputs.uncertain_share, valid)
@@ -85,6 +90,19 @@ def total_loss(
             metrics["pseudo_dice_percent"] = losses.weighted_mean(losses.dice_percent(hard, target), known)
     metrics["loss"] = total
     return total, (updates.get("batch_stats", {}), metrics)
+
+
+def surroundings_loss(
+    logits: Float[Array, "b t h w two"], labels: Integer[Array, "b t H W"], labelled: Float[Array, "b t"]
+) -> Float[Array, ""]:
+    """BCE + Dice of myocardium and left atrium at the logits' size, against the share of each cell. A labelled frame
+    without one of them (a data set that marks the cavity alone) teaches nothing of it."""
+    total = jnp.zeros(())
+    for place, structure in enumerate((MYOCARDIUM, ATRIUM)):
+        target = pooled((labels == structure).astype(jnp.float32), logits.shape[2])
+        known = labelled * (target.sum((2, 3)) > 0)
+        total = total + sum(losses.supervised(logits[..., place], target, known))
+    return total
 
 
 def make_step(

@@ -51,7 +51,7 @@ def test_labels_follow_the_motion(clip, way):
 @pytest.mark.parametrize("way", ["registration", "deformation"])
 def test_references_that_may_not_be_used_are_not_read(clip, way):
     noise = np.random.default_rng(1).integers(0, 2, clip.mask.shape, np.uint8)
-    other = dataclasses.replace(clip, mask=np.where(clip.labelled[:, None, None], clip.mask, noise))
+    other = dataclasses.replace(clip, labels=np.where(clip.labelled[:, None, None], clip.labels, noise))
     np.testing.assert_array_equal(propagate(clip, way).mask, propagate(other, way).mask)
     hidden = propagate(clip.without_labels(), way)
     assert not hidden.annotated.any() and not hidden.mask.any()
