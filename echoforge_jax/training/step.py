@@ -100,7 +100,7 @@ def surroundings_loss(
     total = jnp.zeros(())
     for place, structure in enumerate((MYOCARDIUM, ATRIUM)):
         target = pooled((labels == structure).astype(jnp.float32), logits.shape[2])
-        known = labelled * (target.sum((2, 3)) > 0)
+        known = labelled * (target.sum((2, 3)) > 0).astype(jnp.float32)
         total = total + sum(losses.supervised(logits[..., place], target, known))
     return total
 

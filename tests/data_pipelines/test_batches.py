@@ -4,12 +4,14 @@ import dataclasses
 import itertools
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 
 from data_pipelines.augment import Augmentation
 from data_pipelines.batches import BatchError, Stream, TrainingBatches, labelled_patients, share_out
 from data_pipelines.clips import SampledClip, resize_cine, sample_clip
+from tests.data_pipelines import trees
 from tests.data_pipelines.test_loader import make_clip
 
 
@@ -134,3 +136,15 @@ def test_epochs_of_fixed_length_go_round_and_round():
     records = np.concatenate([batch["record"] for batch in rows])
     for turn in range(4):
         assert sorted(records[7 * turn : 7 * (turn + 1)]) == list(range(7))
+
+
+def test_surroundings_move_with_the_cavity_and_are_no_part_of_it():
+    clips = [sample_clip(trees.make_clip(), 3, 32)]
+    streams = share_out(clips, [], batch_clips=1)
+    batch = TrainingBatches(streams, 5, Augmentation(probability=1.0), surroundings=True).batch(0)
+    plain = TrainingBatches(streams, 5, Augmentation(probability=1.0)).batch(0)
+    assert "labels" not in plain and (plain["mask"] == batch["mask"]).all()
+    assert set(np.unique(batch["labels"])) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(batch["mask"], batch["labels"] == 1)
+    wall = cv2.dilate(batch["mask"][0, 0], np.ones((3, 3), np.uint8)) > batch["mask"][0, 0]
+    assert (batch["labels"][0, 0][wall] == 2).mean() > 0.7  # the cavity lies in its wall, moved or not

@@ -7,6 +7,7 @@ import pytest
 
 from data_pipelines.clips import ed_to_es, resize_cine, sample_clip, to_native, uniform_frames
 from data_pipelines.formats import camus
+from data_pipelines.formats.splits import SplitError
 from data_pipelines.loader import EmptySplit, Source, load_split
 from data_pipelines.records import Clip, UnreadableRecord
 
@@ -120,3 +121,13 @@ def test_a_split_without_a_usable_record_says_why(tmp_path):
             path.write_bytes(b"")
     with pytest.raises(EmptySplit, match="3 x truncated file"):
         load_split(Source("camus", tmp_path, views=("4CH",)), "train", lambda clip: clip)
+
+
+def test_the_whole_tree_is_scored_whatever_splits_it_lacks(tmp_path):
+    for number in (401, 402, 777):
+        camus.write_clip(make_clip(patient_id=f"patient{number:04d}"), tmp_path)
+    source = Source("camus", tmp_path, "number", views=("4CH",))
+    clips, _ = load_split(source, "all", lambda clip: clip.record_id)
+    assert clips == ["patient0401_4CH", "patient0402_4CH", "patient0777_4CH"]
+    with pytest.raises(SplitError, match=r"knows 1..500"):
+        source.index("train")

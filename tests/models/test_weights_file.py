@@ -14,6 +14,7 @@ from echoforge_jax.config import Config, ConfigError
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.models.weights_file import read_card, read_weights, weights_bytes
 from echoforge_jax.trained import load_trained, save_released, start_of, variable_shapes
+from echoforge_jax.training.state import initial_state, make_optimiser
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,24 @@ def test_what_does_not_fit_is_named(variables, tiny_config: Config, tmp_path):
     starting = dataclasses.replace(tiny_config.training, start_from=str(file))
     with pytest.raises(ConfigError, match=r"start_from.*encoder"):
         start_of(dataclasses.replace(tiny_config, model=other, training=starting))
+
+
+def test_new_heads_begin_afresh_on_a_trained_network(variables, tiny_config: Config, tmp_path):
+    file = tmp_path / "n.safetensors"
+    file.write_bytes(weights_bytes(variables, {"config": dataclasses.asdict(tiny_config)}))
+    config = dataclasses.replace(
+        tiny_config, model=dataclasses.replace(tiny_config.model, surroundings=True),
+        training=dataclasses.replace(tiny_config.training, start_from=str(file)),
+    )  # fmt: skip
+    config, start = start_of(config)
+    optimiser, _ = make_optimiser(config.optimiser, 10)
+    state = jax.jit(lambda key: initial_state(config, optimiser, key, start))(jax.random.key(0))
+    params = dict(state.params["network"])
+    assert np.std(params.pop("surroundings_head")["kernel"]) > 0
+    jax.tree.map(np.testing.assert_array_equal, params, variables["params"])
+    without = dataclasses.replace(tiny_config.model, anchor_recalibration=False)
+    with pytest.raises(ConfigError, match=r"missing here"):
+        start_of(dataclasses.replace(config, model=without))
 
 
 def test_a_released_file_tells_no_folder_and_a_training_starts_from_it(variables, tiny_config: Config, tmp_path):
