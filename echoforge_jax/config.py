@@ -22,6 +22,9 @@ class ConfigError(ValueError):
     """A configuration that cannot work: says which field, what was found, what was expected."""
 
 
+PARTS = ("encoder", "anchor_recalibration", "temporal_fusion")  # that can be rematerialised
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The network. Switches are the rows of the paper's Tables 3-5; defaults are docs/method.md's."""
@@ -48,6 +51,7 @@ class ModelConfig:
     separate_self_attention: bool = False
     surroundings: bool = False  # further heads for myocardium and left atrium, taught where they are labelled
     dtype: str = "float32"  # of the arithmetic; parameters are float32
+    rematerialise: tuple[str, ...] = ()  # encoder | anchor_recalibration | temporal_fusion: computed anew backwards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +140,8 @@ class TrainingConfig:
     epochs: int = 50
     steps_per_epoch: int = 0  # 0: as many as cover the training clips once; else clips go round and round
     start_from: str = ""  # a trained network to start from: an inference folder or a released .safetensors file
-    mesh: tuple[tuple[str, int], ...] = (("data", -1),)
+    mesh: tuple[tuple[str, int], ...] = (("data", -1),)  # (("data", -1), ("fsdp", 4)): large arrays split four ways
+    accumulate: int = 1  # each device takes its rows in so many parts, one after the other, and adds their gradients
     keep_checkpoints: int = 2
     checkpoint_every_epochs: int = 1
     checkpoint_every_steps: int = 0  # besides; 0: never
@@ -260,13 +265,17 @@ def _check(c: Config) -> None:
         raise ConfigError("config.semi.pseudo_labels='mean_teacher' needs config.optimiser.ema_decay, e.g. 0.99")
     if not 0 < c.data.labelled_fraction <= 1:
         raise ConfigError(f"config.data.labelled_fraction is {c.data.labelled_fraction}; expected 0 < fraction <= 1")
+    for part in c.model.rematerialise:
+        if part not in PARTS:
+            raise ConfigError(f"config.model.rematerialise holds {part!r}; expected some of {', '.join(PARTS)}")
     for protocol in c.evaluation.protocols:
         if protocol not in ("semi", "full"):
             raise ConfigError(f"config.evaluation.protocols holds {protocol!r}; expected 'semi' and/or 'full'")
     stride = 2 ** (1 + c.model.encoder_stages)
     positive = {
         "config.data.frames": c.data.frames - 1, "config.data.batch_clips": c.data.batch_clips,
-        "config.training.epochs": c.training.epochs, "config.model.neighbours": c.model.neighbours,
+        "config.training.epochs": c.training.epochs, "config.training.accumulate": c.training.accumulate,
+        "config.model.neighbours": c.model.neighbours,
         "config.training.keep_checkpoints": c.training.keep_checkpoints,
         "config.training.log_every_steps": c.training.log_every_steps,
         "config.training.validate_every_epochs": c.training.validate_every_epochs,

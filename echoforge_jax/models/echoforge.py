@@ -60,12 +60,13 @@ class EchoForge(nn.Module):
         dtype = jnp.dtype(c.dtype)
         self.encoder = ResNet(
             depth=c.encoder_depth, width=c.encoder_width, stages=c.encoder_stages, norm=c.norm,
-            stride_in_first_1x1=c.stride_in_first_1x1, dtype=dtype,
+            stride_in_first_1x1=c.stride_in_first_1x1, dtype=dtype, rematerialise="encoder" in c.rematerialise,
         )  # fmt: skip
         self.coarse_pyramid = CoarsePyramid(c.channels, "group" if c.norm == "group" else "batch", dtype)
         self.fine_pyramid = FinePyramid(c.channels, "group" if c.norm == "group" else "batch", dtype)
         if c.anchor_recalibration:
-            self.anchor_recalibration = AnchorRecalibration(
+            again = "anchor_recalibration" in c.rematerialise
+            self.anchor_recalibration = (nn.remat(AnchorRecalibration) if again else AnchorRecalibration)(
                 c.anchors, c.neighbours, c.heads, c.patch, c.temperature, c.uncertain_interval, dtype
             )
         elif c.temporal_fusion:
@@ -124,9 +125,11 @@ class EchoForge(nn.Module):
                 average_pool(x, 2), average_pool(jax.nn.sigmoid(seed_logits)[..., None], 2)[..., 0], e, self.e_hidden(e)
             )
             coarse = FrameMaps(*(einops.rearrange(m, "(b t) ... -> b t ...", b=batch) for m in coarse))
+            again = "temporal_fusion" in c.rematerialise
             scan = nn.scan(
-                EchoForge.fuse_frame, variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1
-            )
+                nn.remat(EchoForge.fuse_frame, prevent_cse=False) if again else EchoForge.fuse_frame,
+                variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1,
+            )  # fmt: skip
             memory, features = scan(self, memory, coarse)
         logits = self.mask_logits(features)
         logits = resize(einops.rearrange(logits, "b t h w -> (b t) h w 1"), (height, width))

@@ -56,6 +56,7 @@ class ResNet(nn.Module):
     stride_in_first_1x1: bool = False
     norm: str = "batch"
     dtype: Any = jnp.float32
+    rematerialise: bool = False  # what is inside the blocks is computed anew in the backward pass
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], train: bool) -> list[Float[Array, "n _ _ _"]]:
@@ -64,9 +65,10 @@ class ResNet(nn.Module):
         x = nn.relu(make_norm(self.norm, train, self.dtype)("bn1")(x))
         x = max_pool(x)
         maps = []
+        kind = nn.remat(Block, static_argnums=(2,)) if self.rematerialise else Block
         for stage in range(self.stages):
             for block in range(BLOCKS[self.depth][stage]):
-                x = Block(
+                x = kind(
                     features=self.width * 2**stage, stride=2 if stage > 0 and block == 0 else 1,
                     bottleneck=self.depth >= 50, stride_in_first_1x1=self.stride_in_first_1x1, norm=self.norm,
                     dtype=self.dtype, name=f"layer{stage + 1}_{block}",

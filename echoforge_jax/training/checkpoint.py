@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from jax.sharding import Sharding
 
 from echoforge_jax import parallel
 from echoforge_jax.training.state import TrainState
@@ -84,7 +83,8 @@ class Checkpoints:
         except (ValueError, KeyError, OSError) as error:
             raise CheckpointError(f"checkpoint {folder} cannot be read: {_first_line(error)}") from error
         # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
-        return jax.jit(lambda s: jax.tree.map(jnp.copy, s))(restored[STATE]), restored[META]
+        ours = jax.tree.map(lambda leaf: leaf.sharding, target)
+        return jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=ours)(restored[STATE]), restored[META]
 
     def wait(self) -> None:
         """Blocks until every save is on disk.
@@ -120,9 +120,9 @@ class Checkpoints:
         )
 
 
-def abstract_state(shapes: Any, sharding: Sharding) -> Any:
-    """`jax.eval_shape` of a state -> restore target that carries this run's sharding."""
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes)
+def abstract_state(shapes: Any, shardings: Any) -> Any:
+    """`jax.eval_shape` of a state -> restore target that carries this run's shardings (of each array)."""
+    return jax.tree.map(lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, shardings)
 
 
 def save_inference(folder: Path, variables: dict[str, Any], card: dict[str, Any]) -> None:

@@ -54,8 +54,8 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
         ConfigError: the batch cannot be shared out over devices and sources.
         EmptySplit, UnreadableRecord: as their docstrings say.
     """
-    data, devices = config.data, mesh.shape["data"]
-    parallel.check_batch(mesh, data.batch_clips)
+    data, devices = config.data, parallel.batch_parts(mesh) * config.training.accumulate
+    parallel.check_batch(mesh, data.batch_clips, config.training.accumulate)
     clips = load(config, "train") if data.in_memory else _open(config)
     labelled, unlabelled = withhold_labels(clips, data.labelled_fraction, data.labelled_seed)
     if unlabelled:

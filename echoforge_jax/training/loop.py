@@ -112,14 +112,17 @@ class _Run:
         networks: Networks,
         mesh: Mesh,
     ):
-        self.config, self.start, self.workdir, self.batches = config, start, workdir, batches
+        self.config, self.workdir, self.batches = config, workdir, batches
         self.validator, self.networks, self.mesh = validator, networks, mesh
         self.steps_per_epoch = batches.steps_per_epoch
         self.total_steps = config.training.epochs * self.steps_per_epoch
         self.optimiser, self.learning_rate = make_optimiser(config.optimiser, self.total_steps)
         self.schedules = flamerise.by_step(config.semi, config.training.epochs, self.steps_per_epoch)
         self.pseudo = config.semi.pseudo_labels != "none" and batches.has_unlabelled_frames
-        self.refresh = jax.jit(refresh_frozen, donate_argnums=0)
+        self.init = lambda key: initial_state(config, self.optimiser, key, start)
+        self.shapes = jax.eval_shape(self.init, jax.random.key(config.seed))
+        self.shardings = parallel.state_shardings(mesh, self.shapes)
+        self.refresh = jax.jit(refresh_frozen, out_shardings=self.shardings, donate_argnums=0)
         self._compiled: dict[bool, Step] = {}
 
     def go(self, checkpoints: Checkpoints, stop: dict[str, bool]) -> Outcome:
@@ -185,12 +188,9 @@ class _Run:
 
     def _start(self, checkpoints: Checkpoints) -> TrainState:
         """The last checkpoint's state, or a new one."""
-        same = parallel.replicated(self.mesh)
-        key = jax.random.key(self.config.seed)
-        init = lambda k: initial_state(self.config, self.optimiser, k, self.start)
         if checkpoints.latest_step() is None:
-            return jax.jit(init, out_shardings=same)(key)
-        state, meta = checkpoints.restore(abstract_state(jax.eval_shape(init, key), same))
+            return jax.jit(self.init, out_shardings=self.shardings)(jax.random.key(self.config.seed))
+        state, meta = checkpoints.restore(abstract_state(self.shapes, self.shardings))
         if meta["steps_per_epoch"] != self.steps_per_epoch:
             raise CheckpointError(
                 f"the checkpoint was made with {meta['steps_per_epoch']} steps an epoch, the data now give "
@@ -209,7 +209,7 @@ class _Run:
         if with_pseudo_labels not in self._compiled:
             self._compiled[with_pseudo_labels] = make_step(
                 self.config, self.networks, self.optimiser, self.learning_rate, self.schedules, self.mesh,
-                with_pseudo_labels=with_pseudo_labels,
+                with_pseudo_labels=with_pseudo_labels, shardings=self.shardings,
             )  # fmt: skip
         return self._compiled[with_pseudo_labels]
 

@@ -114,13 +114,18 @@ def make_step(
     mesh: Mesh,
     *,
     with_pseudo_labels: bool,
+    shardings: Any = None,
 ) -> Step:
     """The compiled step. A step whose loss or gradient is not finite leaves the state as it was (metrics["finite"] is 0
-    then, and the loop stops)."""
-    groups = mesh.shape["data"]
+    then, and the loop stops).
+
+    Args:
+        shardings: of the state (`parallel.state_shardings`); None: replicated.
+    """
+    groups = parallel.batch_parts(mesh)
     decay = config.optimiser.ema_decay
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def gradients_of(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
         pseudo = None
         if with_pseudo_labels:
             pseudo = pseudo_labels(networks, state, batch, groups, config.semi)
@@ -128,6 +133,26 @@ def make_step(
         gradients, (batch_stats, metrics) = gradient(
             state.params, state, batch, pseudo, networks, config, schedules, groups
         )
+        return gradients, batch_stats, metrics
+
+    def accumulated(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
+        """Means of the parts' gradients and metrics; each part has its own means over labelled frames and its own
+        statistics in batch norm, whose running ones pass from part to part."""
+        def add(carry: tuple[Any, Any], part: Batch) -> tuple[tuple[Any, Any], Metrics]:
+            total, batch_stats = carry
+            gradients, batch_stats, metrics = gradients_of(state.replace(batch_stats=batch_stats), part)
+            return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
+
+        parts = parallel.in_parts(batch, mesh, accumulate)
+        start = jax.tree.map(jnp.zeros_like, state.params), state.batch_stats
+        (total, batch_stats), metrics = jax.lax.scan(add, start, parts)
+        mean = jax.tree.map(lambda gradient: gradient / accumulate, total)
+        return mean, batch_stats, jax.tree.map(lambda values: values.mean(0), metrics)
+
+    accumulate = config.training.accumulate
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        gradients, batch_stats, metrics = (gradients_of if accumulate == 1 else accumulated)(state, batch)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes Python floats and integer counts
             updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
             metrics["learning_rate"] = jnp.asarray(learning_rate(state.step), jnp.float32)
@@ -145,4 +170,5 @@ def make_step(
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state), metrics
 
     same, rows = parallel.replicated(mesh), parallel.over_batch(mesh)
-    return jax.jit(step, in_shardings=(same, rows), out_shardings=(same, same), donate_argnums=0)
+    placed = same if shardings is None else shardings
+    return jax.jit(step, in_shardings=(placed, rows), out_shardings=(placed, same), donate_argnums=0)

@@ -29,8 +29,8 @@ class Validator:
             outputs, _ = network.apply(variables, image)
             return dice_percent((outputs.logits >= 0).astype(jnp.float32), mask)
 
-        same, rows = parallel.replicated(mesh), parallel.over_batch(mesh)
-        self._score = jax.jit(score, in_shardings=(same, rows, rows), out_shardings=same)
+        rows = parallel.over_batch(mesh)
+        self._score = jax.jit(score, in_shardings=(None, rows, rows), out_shardings=parallel.replicated(mesh))
 
     def dice_percent(self, variables: dict[str, Any], progress: Callable[[int, int], None] | None = None) -> float:
         """Mean Dice over the annotated first (ED) and last (ES) frames of all clips, per cent."""

@@ -40,24 +40,27 @@ class Trainer:
     config: Config
     devices: int
     with_pseudo_labels: bool
+    axes: tuple = (("data", -1),)
 
     def __post_init__(self):
-        self.mesh = parallel.make_mesh((("data", -1),), jax.devices()[: self.devices])
+        self.mesh = parallel.make_mesh(self.axes, jax.devices()[: self.devices])
         self.optimiser, rate = make_optimiser(self.config.optimiser, 1000)
         self.networks = make_networks(self.config)
         schedules = flamerise.by_step(self.config.semi, self.config.training.epochs, 10)
+        init = lambda key: initial_state(self.config, self.optimiser, key)
+        self.initialise = jax.jit(init)
+        self.shardings = parallel.state_shardings(self.mesh, jax.eval_shape(init, jax.random.key(0)))
         self.step = make_step(
             self.config, self.networks, self.optimiser, rate, schedules, self.mesh,
-            with_pseudo_labels=self.with_pseudo_labels,
+            with_pseudo_labels=self.with_pseudo_labels, shardings=self.shardings,
         )  # fmt: skip
         self.initial = None
 
     def start(self):
         """The initial state in fresh buffers (the step donates them); initialised on one device once."""
         if self.initial is None:
-            initialise = jax.jit(lambda key: initial_state(self.config, self.optimiser, key))
-            self.initial = jax.tree.map(np.asarray, initialise(jax.random.key(0)))
-        return jax.device_put(jax.tree.map(np.copy, self.initial), parallel.replicated(self.mesh))
+            self.initial = jax.tree.map(np.asarray, self.initialise(jax.random.key(0)))
+        return jax.device_put(jax.tree.map(np.copy, self.initial), self.shardings)
 
     def run(self, state, batch, steps: int = 1):
         history = []

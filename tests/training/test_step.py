@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoforge_jax.config import Config
+from echoforge_jax import parallel
+from echoforge_jax.config import PARTS, Config
+from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.losses import dice_percent
 from echoforge_jax.training.state import inference_variables, refresh_frozen
@@ -15,18 +17,60 @@ from echoforge_jax.training.step import PseudoLabels, total_loss
 from tests.training.conftest import Trainer, disc_batch
 
 
-def test_same_losses_on_one_two_and_four_devices(semi_config: Config, one_device: Trainer):
+def test_same_losses_on_any_mesh(semi_config: Config, one_device: Trainer, monkeypatch):
+    """One device, and two by two with large arrays split: batch statistics, losses and gradients are global. (Two and
+    four devices of one axis: tests/multiprocess.)"""
+    monkeypatch.setattr(parallel, "FEWEST_TO_SPLIT", 256)
     batch = disc_batch()
-    histories = []
-    for devices in (1, 2, 4):
-        trainer = one_device if devices == 1 else Trainer(semi_config, devices, with_pseudo_labels=True)
-        start = one_device.start()
-        trainer.initial = one_device.initial
-        histories.append(trainer.run(trainer.start() if devices > 1 else start, batch, steps=3)[1])
-    for other in histories[1:]:
-        for one, many in zip(histories[0], other, strict=True):
-            assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)
-            assert many["confident_share"] == pytest.approx(one["confident_share"], abs=1e-3)
+    _, expected = one_device.run(one_device.start(), batch, steps=3)
+    trainer = Trainer(semi_config, 4, with_pseudo_labels=True, axes=(("data", 2), ("fsdp", 2)))
+    trainer.initial = one_device.initial
+    state, history = trainer.run(trainer.start(), batch, steps=3)
+    for one, many in zip(expected, history, strict=True):
+        assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)
+        assert many["confident_share"] == pytest.approx(one["confident_share"], abs=1e-3)
+    split = [leaf for leaf in jax.tree.leaves(state) if not leaf.sharding.is_fully_replicated]
+    assert len(split) > 40
+    for leaf in split:
+        assert 2 * leaf.addressable_shards[0].data.size == leaf.size and leaf.size >= 256
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config: Config):
+    """Group norm, and every clip labelled alike: a batch's parts then have nothing in common but the parameters."""
+    model = dataclasses.replace(tiny_config.model, norm="group", anchor_recalibration=False, temporal_fusion=False)
+    semi, training = dataclasses.replace(tiny_config.semi, pseudo_labels="none"), tiny_config.training
+    config = dataclasses.replace(tiny_config, model=model, semi=semi)
+    whole, parts = (
+        Trainer(
+            dataclasses.replace(config, training=dataclasses.replace(training, accumulate=n)), 2,
+            with_pseudo_labels=False,
+        )
+        for n in (1, 2)
+    )  # fmt: skip
+    batch = disc_batch(clips=8)
+    expected, (one,) = whole.run(whole.start(), batch)
+    parts.initial = whole.initial
+    found, (other,) = parts.run(parts.start(), batch)
+    assert other["loss"] == pytest.approx(one["loss"], abs=1e-6)
+    assert other["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-4)
+    moments = lambda state: state.opt_state[0].mu["network"]  # after one step: a tenth of the gradient
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), moments(expected), moments(found)
+    )
+
+
+def test_rematerialised_parts_change_memory_and_nothing_else(tiny_config: Config):
+    clip = jnp.asarray(disc_batch(clips=2, frames=6)["image"])
+    variables, found = None, []
+    for parts in ((), PARTS):
+        network = EchoForge(dataclasses.replace(tiny_config.model, norm="group", rematerialise=parts))
+        variables = variables or jax.jit(network.init)(jax.random.key(0), clip)
+        loss = lambda v, network=network: jnp.square(network.apply(v, clip)[0].logits).mean()
+        compiled = jax.jit(jax.grad(loss)).lower(variables).compile()
+        found.append((compiled(variables), compiled.memory_analysis().temp_size_in_bytes))
+    (plain, memory), (again, less) = found
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), plain, again)
+    assert less < 0.8 * memory
 
 
 def test_the_same_start_gives_the_same_bits(one_device: Trainer):
