@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+import jax
 from absl import app, logging
 
 from data_pipelines.formats.splits import SplitError
@@ -26,7 +28,7 @@ def exit_with() -> Iterator[None]:
     """Known faults end the process with a message and a code of their own; anything else is a bug and shows its trace.
 
     2: configuration, data or paths. 3: non-finite loss. 74: a checkpoint or file could not be written or read.
-    76: the processes of a cluster run did not come together.
+    76: the processes of a cluster run did not come together, or one was lost.
     130: a second Ctrl-C.
     """
     logging.set_verbosity(logging.ERROR)  # Orbax and JAX tell their every step otherwise
@@ -62,4 +64,6 @@ def parse_flags(arguments: list[str]) -> list[str]:
 
 def _stop(error: Exception, code: int) -> NoReturn:
     print(f"error: {error}", file=sys.stderr, flush=True)
+    if jax.distributed.is_initialized():
+        os._exit(code)  # the others shall know at once: an ordinary exit would wait for them
     sys.exit(code)

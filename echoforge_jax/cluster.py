@@ -14,13 +14,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 
 TIMEOUT_S = 300.0
-LAUNCH = 76  # exit code: the processes did not come together
+LAUNCH = 76  # exit code: the processes did not come together, or one was lost
 ROLL = "processes"
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 
@@ -90,6 +91,7 @@ def start(
     roll: Path,
     by_hand: Launch | None = None,
     timeout_s: float = TIMEOUT_S,
+    heartbeat_s: int = 100,
     environment: Mapping = os.environ,
 ) -> None:
     """Joins the processes of a run into one JAX, before any other use of it.
@@ -99,6 +101,7 @@ def start(
         roll: folder that all processes see; each leaves its name there.
         by_hand: how many processes there are, which this is and who coordinates, where no launcher says so.
         timeout_s: for all processes to appear.
+        heartbeat_s: a process that is silent for so long is lost.
 
     Raises:
         LaunchError: no launcher (mode "on"), the runtime could not start, or it holds other processes or devices than
@@ -123,6 +126,7 @@ def start(
         jax.distributed.initialize(
             launch.coordinator, launch.processes if launch.coordinator else None,
             launch.process if launch.coordinator else None, initialization_timeout=int(timeout_s) + 60,
+            heartbeat_timeout_seconds=heartbeat_s,
         )  # fmt: skip
         devices = jax.devices()  # waits for all processes, so inside the watch as well
     except (RuntimeError, ValueError) as error:
@@ -135,6 +139,25 @@ def start(
         f"devices ({launch.launcher}, {socket.gethostname()})",
         file=sys.stderr, flush=True,
     )  # fmt: skip
+
+
+@contextmanager
+def others_are_there() -> Iterator[None]:
+    """Ends this process where another has been lost: JAX then fails in a collective operation, and an ordinary exit
+    would wait for the lost one. (Where it does not fail, JAX aborts all processes itself once it
+    misses the lost one's heartbeat.)"""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        text = str(error).strip().splitlines()[0][:300]
+        print(
+            f"error: process {jax.process_index()} of {jax.process_count()} cannot go on; another was probably lost "
+            f"({text}). Checkpoints are as they were: the same command goes on from the last one",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+        os._exit(LAUNCH)
 
 
 def check(launch: Launch, processes: int, devices: int, local_devices: int, backend: str) -> None:

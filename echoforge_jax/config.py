@@ -141,6 +141,7 @@ class TrainingConfig:
     steps_per_epoch: int = 0  # 0: as many as cover the training clips once; else clips go round and round
     start_from: str = ""  # a trained network to start from: an inference folder or a released .safetensors file
     mesh: tuple[tuple[str, int], ...] = (("data", -1),)  # (("data", -1), ("fsdp", 4)): large arrays split four ways
+    split_from: int = 2**16  # elements of the smallest array that the axis fsdp splits
     accumulate: int = 1  # each device takes its rows in so many parts, one after the other, and adds their gradients
     keep_checkpoints: int = 2
     checkpoint_every_epochs: int = 1

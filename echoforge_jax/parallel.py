@@ -6,10 +6,13 @@ Where several processes run one training, all do the same steps; the main one al
 
 from __future__ import annotations
 
+import itertools
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import einops
 import jax
@@ -19,8 +22,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from echoforge_jax.config import ConfigError
 
+T = TypeVar("T")
 BATCH_AXES = ("data", "fsdp")
-FEWEST_TO_SPLIT = 2**16  # elements; smaller arrays cost more to gather than to keep
 
 
 def make_mesh(spec: Sequence[tuple[str, int]], devices: Sequence[Any] | None = None) -> Mesh:
@@ -67,18 +70,19 @@ def over_batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(tuple(axis for axis in BATCH_AXES if axis in mesh.shape)))
 
 
-def state_shardings(mesh: Mesh, shapes: Any) -> Any:
-    """Where each array of a state lives: with an axis `fsdp`, arrays of at least FEWEST_TO_SPLIT elements are split
-    along their longest side that it divides (ZeRO-3: parameters, moments, averages alike); all others are replicated.
+def state_shardings(mesh: Mesh, shapes: Any, split_from: int) -> Any:
+    """Where each array of a state lives: with an axis `fsdp`, large arrays are split along their longest side that it
+    divides (ZeRO-3: parameters, moments, averages alike); all others are replicated.
 
     Args:
         shapes: a tree of arrays or of `jax.ShapeDtypeStruct`.
+        split_from: elements of the smallest array that is split; smaller ones cost more to gather than to keep.
     """
     across = mesh.shape.get("fsdp", 1)
 
     def place(leaf: Any) -> NamedSharding:
         sides = [i for i, side in enumerate(leaf.shape) if side % across == 0]
-        if across == 1 or not sides or math.prod(leaf.shape) < FEWEST_TO_SPLIT:
+        if across == 1 or not sides or math.prod(leaf.shape) < split_from:
             return replicated(mesh)
         longest = max(sides, key=lambda i: leaf.shape[i])
         return NamedSharding(mesh, PartitionSpec(*("fsdp" if i == longest else None for i in range(len(leaf.shape)))))
@@ -129,6 +133,42 @@ def main_first(name: str) -> Iterator[None]:
 def least(value: int) -> int:
     """The smallest of the values that the processes hold."""
     return int(np.min(multihost_utils.process_allgather(np.array([value])))) if jax.process_count() > 1 else value
+
+
+def gather_on_main(found: dict[int, tuple[np.ndarray, ...]], folder: Path) -> dict[int, tuple[np.ndarray, ...]] | None:
+    """What the processes found, by number, on the main one; None on the others. Goes through files, for the arrays are
+    of any shape.
+
+    Args:
+        folder: that all processes see; it is made and removed.
+
+    Raises:
+        ValueError: two processes found the same number.
+    """
+    if jax.process_count() == 1:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    if not is_main():
+        arrays = {f"{number} {place}": a for number, several in found.items() for place, a in enumerate(several)}
+        np.savez_compressed(folder / f"{jax.process_index()}.npz", allow_pickle=False, **arrays)
+    wait_for_all("all have written what they found")
+    if not is_main():
+        return None
+    whole = dict(found)
+    for index in range(1, jax.process_count()):
+        with np.load(folder / f"{index}.npz") as arrays:
+            names = sorted((int(number), int(place)) for number, place in (name.split() for name in arrays.files))
+            for number, group in itertools.groupby(names, key=lambda name: name[0]):
+                if number in whole:
+                    raise ValueError(f"two processes found number {number}")
+                whole[number] = tuple(arrays[f"{n} {place}"] for n, place in group)
+    shutil.rmtree(folder)
+    return whole
+
+
+def my_share(items: Sequence[T]) -> Sequence[T]:
+    """Every n-th of the items that are dealt to n processes."""
+    return items[jax.process_index() :: jax.process_count()]
 
 
 def asked_to_stop(step: int) -> bool:

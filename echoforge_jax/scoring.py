@@ -25,7 +25,7 @@ from data_pipelines.formats.camus_images import write_atomically
 from data_pipelines.loader import EmptySplit, load_split
 from data_pipelines.records import Clip, Skipped, summarise_skipped
 from data_pipelines.simulator.cohort import STATE_FILE as COHORT_FILE
-from echoforge_jax import __version__
+from echoforge_jax import __version__, parallel
 from echoforge_jax.config import Config, ConfigError
 from echoforge_jax.evaluation.comparison import compare_rows
 from echoforge_jax.evaluation.evaluator import overlap_and_distance, score_clips, score_temporal, summarise
@@ -90,10 +90,11 @@ class Scores:
 def evaluate(
     config: Config, predictor: Predictor, split: str, protocols: Sequence[str], out: Path, against: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """Scores a split by each protocol and writes everything into `out` (see `write_results`).
+    """Scores a split by each protocol and writes everything into `out` (see `write_results`). Of several processes each
+    predicts its share of the clips, the main one scores.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds; {} on other processes than the main one.
     """
     with progress_bar() as bar:
         task = bar.add_task(f"reading {split}", total=None, note="clips")
@@ -108,20 +109,12 @@ def evaluate(
     scores, pictures = {}, Pictures()
     for protocol in protocols:
         shown = [protocol_clip(clip, protocol, config.data.frames) for clip in clips]
-        native: dict[int, Case] = {}
-        small: dict[int, Case] = {}
-        with progress_bar() as bar:
-            task = bar.add_task(f"predicting {split} ({protocol})", total=len(shown), note="clips")
-            order = sorted(range(len(shown)), key=lambda i: len(shown[i]))
-            found = predictor.each((shown[i].frames for i in order), config.evaluation.batch_clips)
-            for i, (_, probability) in zip(order, found, strict=True):
-                clip = shown[i]
-                native[i] = clip, to_native(probability, clip.frames.shape[1:])
-                small[i] = at_network_size(clip, predictor.size), (probability >= 0.5).astype(np.uint8)
-                bar.advance(task)
-        cases = [native[i] for i in range(len(shown))]
+        masks = _predict(predictor, shown, config.evaluation.batch_clips, f"{split} ({protocol})", out / "shares")
+        if masks is None:
+            continue
+        cases = [(clip, native) for clip, (native, _) in zip(shown, masks, strict=True)]
         of_protocol = score_cases(cases, protocol, split, config.seed, config.evaluation.processes)
-        at_size = [small[i] for i in range(len(shown))]
+        at_size = [(at_network_size(clip, predictor.size), m) for clip, (_, m) in zip(shown, masks, strict=True)]
         wanted = [scored_frames(clip, protocol) for clip, _ in at_size]
         rows = score_clips(at_size, wanted, config.evaluation.processes)
         of_protocol.summary["network_resolution"] = {
@@ -129,11 +122,29 @@ def evaluate(
         }  # fmt: skip
         scores[protocol] = of_protocol
         pictures.add(cases, of_protocol.frames, of_protocol.patients)
+    if not parallel.is_main():
+        return {}
     return write_results(
         out, scores, pictures=pictures, split=split, skipped=skipped, simulated=is_simulated(config), against=against,
         card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none"),
         history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
     )  # fmt: skip
+
+
+def _predict(
+    predictor: Predictor, clips: Sequence[Clip], batch_clips: int, title: str, exchange: Path
+) -> list[tuple[np.ndarray, ...]] | None:
+    """Masks of each clip at its own size and at the network's; None on other processes than the main one."""
+    order = parallel.my_share(sorted(range(len(clips)), key=lambda i: len(clips[i])))
+    found: dict[int, tuple[np.ndarray, ...]] = {}
+    with progress_bar() as bar:
+        task = bar.add_task(f"predicting {title}", total=len(order), note="clips")
+        predicted = predictor.each((clips[i].frames for i in order), batch_clips)
+        for i, (frames, probability) in zip(order, predicted, strict=True):
+            found[i] = to_native(probability, frames.shape[1:]), (probability >= 0.5).astype(np.uint8)
+            bar.advance(task)
+    gathered = parallel.gather_on_main(found, exchange)
+    return None if gathered is None else [gathered[i] for i in range(len(clips))]
 
 
 def evaluate_masks(

@@ -2,7 +2,7 @@
 
 Simulates the data first where the configuration asks for it. Run again, the same command resumes an interrupted
 training, or says that it is done. Exit codes: 0 done, 75 interrupted and saved, 2 configuration or data, 3 non-finite
-loss, 74 storage, 76 processes that did not come together.
+loss, 74 storage, 76 processes that did not come together or one of which was lost (134: JAX noticed it first).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax import parallel
 from echoforge_jax.cli import INTERRUPTED, exit_with, parse_flags
-from echoforge_jax.cluster import given_by_hand, start
+from echoforge_jax.cluster import given_by_hand, others_are_there, start
 from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.text import table
@@ -36,6 +36,7 @@ _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0,
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many there are, with --coordinator.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0, with --coordinator.")
 _LAUNCH_TIMEOUT_S = flags.DEFINE_integer("launch_timeout_s", 300, "For all processes to appear.")
+_HEARTBEAT_S = flags.DEFINE_integer("heartbeat_s", 100, "A process that is silent for so long is lost; all then end.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<name of the config file>.")
 
 
@@ -55,9 +56,8 @@ def run(config: Config, workdir: Path) -> Outcome:
                 _simulate(config)
         if train(config, workdir) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
-        if parallel.is_main():  # on its own devices: each frame is scored once
-            predictor, trained, _ = Predictor.load(workdir / "inference")
-            evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
+        predictor, trained, _ = Predictor.load(workdir / "inference")
+        evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
         parallel.wait_for_all("the run is scored")
     if parallel.is_main():
         print(table(json.loads((workdir / "metrics.json").read_text())))
@@ -90,8 +90,10 @@ def main(_: list[str]) -> None:
         if _COORDINATOR.value:
             by_hand = given_by_hand(_COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value)
         config = read_config(_CONFIG.value)
-        start(_DISTRIBUTED.value, workdir, by_hand, _LAUNCH_TIMEOUT_S.value)
-        if run(config, workdir) is Outcome.INTERRUPTED:
+        start(_DISTRIBUTED.value, workdir, by_hand, _LAUNCH_TIMEOUT_S.value, _HEARTBEAT_S.value)
+        with others_are_there():
+            outcome = run(config, workdir)
+        if outcome is Outcome.INTERRUPTED:
             sys.exit(INTERRUPTED)
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from echoforge_jax import parallel
+from echoforge_jax.training.log import say
 from echoforge_jax.training.state import TrainState
 
 STATE, META = "state", "meta"
@@ -25,6 +26,10 @@ STATE, META = "state", "meta"
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read: says where, why, and what is still there."""
+
+
+class UnreadableCheckpoint(CheckpointError):
+    """One checkpoint is damaged; another may be whole."""
 
 
 class Checkpoints:
@@ -63,13 +68,49 @@ class Checkpoints:
         self._write(self._best, int(state.step), state, meta, metrics={"validation_dice_percent": dice_percent})
 
     def restore(self, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The last state, placed as `target` (shapes with our shardings), and its meta data.
+        """The last state that can be read, placed as `target` (shapes with our shardings), and its meta data. What
+        cannot be read is said, and not touched.
 
         Raises:
-            CheckpointError: it cannot be read, or was made with another model.
+            CheckpointError: none can be read, or the last was made with another model.
         """
-        step = self.latest_step()
-        folder = self.root / "checkpoints" / str(step)
+        faults: list[str] = []
+        for step in sorted(self._last.all_steps(), reverse=True):
+            fault, restored = "", None
+            try:
+                restored = self._restore(step, target)
+            except UnreadableCheckpoint as error:
+                fault = str(error)
+            if parallel.least(0 if fault else 1):  # all processes read it, or none uses it
+                for earlier in faults:
+                    say(f"{earlier}\nthe one before is used")
+                assert restored is not None
+                return restored
+            faults.append(fault or f"checkpoint {self._folder(step)} cannot be read by another process")
+        raise CheckpointError("\n".join(faults) or f"{self.root} holds no checkpoint")
+
+    def set_aside_after(self, step: int) -> None:
+        """Moves checkpoints later than `step` (they could not be read) out of the way, and removes what a killed run
+        left half-written; both are said. Not while another run may be writing here."""
+        checkpoints = self.root / "checkpoints"
+        if parallel.is_main():
+            for later in (s for s in self._last.all_steps() if s > step):
+                aside = self.root / f"unreadable_{later}"
+                shutil.rmtree(aside, ignore_errors=True)
+                os.replace(self._folder(later), aside)
+                say(f"checkpoint {later} was moved to {aside}")
+            for torn in ocp.utils.tmp_checkpoints(checkpoints):
+                name = Path(str(torn)).name
+                say(f"{checkpoints / name} was being written when an earlier run ended: ignored and removed")
+                shutil.rmtree(checkpoints / name, ignore_errors=True)
+        parallel.wait_for_all("checkpoints are in order")
+        self._last.reload()
+
+    def _folder(self, step: int) -> Path:
+        return self.root / "checkpoints" / str(step)
+
+    def _restore(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        folder = self._folder(step)
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target), META: ocp.args.JsonRestore()})
         try:
             differences = _differences(folder / STATE, target)  # before the reading: Orbax stops half-way through it
@@ -81,7 +122,7 @@ class Checkpoints:
                 )
             restored = self._last.restore(step, args=args)
         except (ValueError, KeyError, OSError) as error:
-            raise CheckpointError(f"checkpoint {folder} cannot be read: {_first_line(error)}") from error
+            raise UnreadableCheckpoint(f"checkpoint {folder} cannot be read: {_first_line(error)}") from error
         # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
         ours = jax.tree.map(lambda leaf: leaf.sharding, target)
         return jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=ours)(restored[STATE]), restored[META]

@@ -121,7 +121,7 @@ class _Run:
         self.pseudo = config.semi.pseudo_labels != "none" and batches.has_unlabelled_frames
         self.init = lambda key: initial_state(config, self.optimiser, key, start)
         self.shapes = jax.eval_shape(self.init, jax.random.key(config.seed))
-        self.shardings = parallel.state_shardings(mesh, self.shapes)
+        self.shardings = parallel.state_shardings(mesh, self.shapes, config.training.split_from)
         self.refresh = jax.jit(refresh_frozen, out_shardings=self.shardings, donate_argnums=0)
         self._compiled: dict[bool, Step] = {}
 
@@ -189,6 +189,7 @@ class _Run:
     def _start(self, checkpoints: Checkpoints) -> TrainState:
         """The last checkpoint's state, or a new one."""
         if checkpoints.latest_step() is None:
+            checkpoints.set_aside_after(0)
             return jax.jit(self.init, out_shardings=self.shardings)(jax.random.key(self.config.seed))
         state, meta = checkpoints.restore(abstract_state(self.shapes, self.shardings))
         if meta["steps_per_epoch"] != self.steps_per_epoch:
@@ -196,6 +197,7 @@ class _Run:
                 f"the checkpoint was made with {meta['steps_per_epoch']} steps an epoch, the data now give "
                 f"{self.steps_per_epoch}: records were added or removed; use another --workdir"
             )
+        checkpoints.set_aside_after(int(state.step))
         say(f"resumed from step {int(state.step)} of {self.total_steps}")
         return state
 

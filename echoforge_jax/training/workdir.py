@@ -14,7 +14,11 @@ from typing import Any
 from echoforge_jax.cluster import ROLL
 from echoforge_jax.config import Config, ConfigError
 
-FREE_TO_CHANGE = ("training.max_steps", "training.keep_checkpoints", "training.log_every_steps", "data.workers")
+FREE_TO_CHANGE = (  # what is computed stays the same (up to the order of sums over another mesh)
+    "training.mesh", "training.split_from", "training.max_steps", "training.keep_checkpoints",
+    "training.log_every_steps", "training.checkpoint_every_epochs", "training.checkpoint_every_steps",
+    "model.rematerialise", "data.workers", "data.worker_processes",
+)  # fmt: skip
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "nibabel")
 
 

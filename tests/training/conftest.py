@@ -49,7 +49,8 @@ class Trainer:
         schedules = flamerise.by_step(self.config.semi, self.config.training.epochs, 10)
         init = lambda key: initial_state(self.config, self.optimiser, key)
         self.initialise = jax.jit(init)
-        self.shardings = parallel.state_shardings(self.mesh, jax.eval_shape(init, jax.random.key(0)))
+        shapes = jax.eval_shape(init, jax.random.key(0))
+        self.shardings = parallel.state_shardings(self.mesh, shapes, split_from=256)
         self.step = make_step(
             self.config, self.networks, self.optimiser, rate, schedules, self.mesh,
             with_pseudo_labels=self.with_pseudo_labels, shardings=self.shardings,

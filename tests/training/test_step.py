@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoforge_jax import parallel
 from echoforge_jax.config import PARTS, Config
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.training import flamerise
@@ -17,10 +16,9 @@ from echoforge_jax.training.step import PseudoLabels, total_loss
 from tests.training.conftest import Trainer, disc_batch
 
 
-def test_same_losses_on_any_mesh(semi_config: Config, one_device: Trainer, monkeypatch):
+def test_same_losses_on_any_mesh(semi_config: Config, one_device: Trainer):
     """One device, and two by two with large arrays split: batch statistics, losses and gradients are global. (Two and
     four devices of one axis: tests/multiprocess.)"""
-    monkeypatch.setattr(parallel, "FEWEST_TO_SPLIT", 256)
     batch = disc_batch()
     _, expected = one_device.run(one_device.start(), batch, steps=3)
     trainer = Trainer(semi_config, 4, with_pseudo_labels=True, axes=(("data", 2), ("fsdp", 2)))

@@ -1,0 +1,93 @@
+"""Kills at any moment: the run goes on from the last whole checkpoint, and ends as if nothing had happened."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from echoforge_jax import cli
+from echoforge_jax.training.checkpoint import load_inference
+from tests.multiprocess.jobs import Job, losses, wait_for_step
+
+ONE = {"devices": 1, "training.epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    job = Job(workdir, **ONE)
+    printed = job.wait()
+    assert job.codes == [cli.OK], printed
+    return workdir
+
+
+def kill_while_saving(job: Job, checkpoints: Path) -> bool:
+    """Kills the process while a checkpoint is half-written; False where it was too quick each time."""
+    while job.processes[0].poll() is None:
+        if any("tmp" in name for name in (os.listdir(checkpoints) if checkpoints.is_dir() else ())):
+            job.kill()
+            return any("tmp" in name for name in os.listdir(checkpoints))
+        time.sleep(0.0005)
+    return False
+
+
+def test_three_kills_change_nothing(straight: Path, tmp_path: Path):
+    """One while a checkpoint is being written, one at a random moment, one after a step."""
+    workdir, moments = tmp_path / "run", random.Random(7)
+    job = Job(workdir, **ONE)
+    wait_for_step(job, workdir, 1)
+    torn = kill_while_saving(job, workdir / "checkpoints")
+    job = Job(workdir, **ONE)
+    before = max(losses(workdir))
+    wait_for_step(job, workdir, before + 1)
+    time.sleep(moments.uniform(0, 0.3))
+    printed = job.kill()
+    assert ("was being written when an earlier run ended" in printed) == torn, printed
+    job = Job(workdir, **ONE)
+    wait_for_step(job, workdir, max(losses(workdir)) + 1)
+    job.kill()
+    job = Job(workdir, **ONE)
+    (printed,) = job.wait()
+    assert job.codes == [cli.OK], printed
+    assert losses(workdir) == losses(straight)
+    ours, theirs = (load_inference(folder / "inference")[0] for folder in (workdir, straight))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert (workdir / "per_frame.csv").read_bytes() == (straight / "per_frame.csv").read_bytes()
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight: Path, tmp_path: Path):
+    workdir = tmp_path / "run"
+    subprocess.run(["cp", "-r", str(straight), str(workdir)], check=True)
+    (workdir / "metrics.json").unlink()
+    steps = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
+    last = workdir / "checkpoints" / str(steps[-1])
+    data = max((last / "state").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    job = Job(workdir, **ONE, **{"data.root": straight / "simulated"})
+    (printed,) = job.wait()
+    assert job.codes == [cli.OK], printed
+    assert f"{last} cannot be read" in printed and f"resumed from step {steps[-2]}" in printed
+    assert (workdir / f"unreadable_{steps[-1]}").is_dir() and last.is_dir()  # written anew
+    assert losses(workdir) == losses(straight)
+
+
+def test_the_others_end_when_one_is_killed_and_a_new_start_goes_on(tmp_path: Path):
+    workdir = tmp_path / "run"
+    job = Job(workdir, 2, devices=2, **{"training.epochs": 500})
+    wait_for_step(job, workdir, 2)
+    job.kill(1)
+    started = time.monotonic()
+    printed = job.wait()[0]
+    assert time.monotonic() - started < 90
+    assert job.codes[0] in (cli.LAUNCH, -signal.SIGABRT), printed
+    assert "another was probably lost" in printed or "another task died" in printed
+    done = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+    job = Job(workdir, 1, devices=2, **{"training.epochs": 500, "training.max_steps": done + 1})
+    (printed,) = job.wait()
+    assert job.codes == [cli.INTERRUPTED] and f"resumed from step {done}" in printed, printed
