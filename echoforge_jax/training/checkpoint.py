@@ -121,7 +121,9 @@ class Checkpoints:
                     "expected the state of the same model configuration; use another --workdir, or remove the folder"
                 )
             restored = self._last.restore(step, args=args)
-        except (ValueError, KeyError, OSError) as error:
+        except CheckpointError:
+            raise
+        except Exception as error:  # Orbax raises what tensorstore, etils and the file system raise
             raise UnreadableCheckpoint(f"checkpoint {folder} cannot be read: {_first_line(error)}") from error
         # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
         ours = jax.tree.map(lambda leaf: leaf.sharding, target)
