@@ -7,6 +7,7 @@ Dice) and `inference/` (parameters and statistics of the best epoch, with everyt
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -15,13 +16,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from echoforge_jax import parallel
 from echoforge_jax.training.log import say
 from echoforge_jax.training.state import TrainState
 
-STATE, META = "state", "meta"
+STATE, META, DIGEST = "state", "meta", "digest"
 
 
 class CheckpointError(RuntimeError):
@@ -62,7 +64,7 @@ class Checkpoints:
         """Saves the state at its own step; does nothing where that step is saved already."""
         step = int(state.step)
         if self._last.latest_step() != step:
-            self._write(self._last, step, state, meta)
+            self._write(self._last, step, state, meta | {DIGEST: digest(state, meta)})
 
     def save_best(self, state: TrainState, meta: dict[str, Any], dice_percent: float) -> None:
         self._write(self._best, int(state.step), state, meta, metrics={"validation_dice_percent": dice_percent})
@@ -127,7 +129,11 @@ class Checkpoints:
             raise UnreadableCheckpoint(f"checkpoint {folder} cannot be read: {_first_line(error)}") from error
         # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
         ours = jax.tree.map(lambda leaf: leaf.sharding, target)
-        return jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=ours)(restored[STATE]), restored[META]
+        state, meta = jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=ours)(restored[STATE]), restored[META]
+        saved = meta.pop(DIGEST, "")
+        if saved not in ("", found := digest(state, meta)):
+            raise UnreadableCheckpoint(f"checkpoint {folder} is damaged: its digest is {found}, not {saved}")
+        return state, meta
 
     def wait(self) -> None:
         """Blocks until every save is on disk.
@@ -161,6 +167,22 @@ class Checkpoints:
             f"{'the disk is full: ' if full else ''}{_first_line(error)}; {kept}"
             f"{'; free some space and run the same command again' if full else ''}"
         )
+
+
+def digest(state: Any, meta: dict[str, Any]) -> str:
+    """A checksum of a state and its meta data, the same on any mesh: of each array the sum of its words, modulo 2^32.
+    (What Orbax writes has none: a flipped bit in it would be trained on.)"""
+    sums = np.array(jax.device_get(_word_sums(state)), np.uint32)
+    return hashlib.sha256(sums.tobytes() + json.dumps(meta, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@jax.jit
+def _word_sums(state: Any) -> list[jax.Array]:
+    words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+    return [
+        jax.lax.bitcast_convert_type(leaf, words[leaf.dtype.itemsize]).astype(jnp.uint32).sum(dtype=jnp.uint32)
+        for leaf in jax.tree.leaves(state)
+    ]
 
 
 def abstract_state(shapes: Any, shardings: Any) -> Any:

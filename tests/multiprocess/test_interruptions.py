@@ -73,8 +73,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight: Pat
     (workdir / "metrics.json").unlink()
     steps = saved_steps(workdir)
     last = workdir / "checkpoints" / str(steps[-1])
-    data = max((last / "state").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
-    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    for data in (last / "state").glob("**/d/*"):
+        data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     job = Job(workdir, **ONE, **{"data.root": straight / "simulated"})
     (printed,) = job.wait()
     assert job.codes == [cli.OK], printed

@@ -45,7 +45,9 @@ def test_two_then_four_then_two_processes_are_as_one(straight: Path, tmp_path: P
     job = Job(workdir, 2)
     printed = job.wait()
     assert job.codes == [cli.OK] * 2 and "resumed from step 7" in printed[0], printed
-    assert losses(workdir) == pytest.approx(expected, abs=1e-6)
+    before = {step: loss for step, loss in expected.items() if step <= saved}
+    assert {step: losses(workdir)[step] for step in before} == pytest.approx(before, abs=1e-6)
+    assert losses(workdir) == pytest.approx(expected, abs=5e-4)  # sums in another order, which Adam amplifies
 
     found, one = rows(workdir), rows(straight)
     key = lambda row: (row["protocol"], row["record_id"], row["frame"])
