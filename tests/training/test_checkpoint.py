@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from echoforge_jax.training.checkpoint import Checkpoints, abstract_state, digest
 from echoforge_jax.training.state import TrainState
@@ -29,6 +30,7 @@ def test_the_digest_sees_every_word_and_no_mesh():
     assert digest(there, {}) == digest(state, {})
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's loop, cut off by the fault
 def test_a_flipped_bit_is_noticed(tmp_path: Path, capsys):
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         for step in (1, 2):

@@ -1,0 +1,210 @@
+"""What a training step would cost on a TPU slice, from the TPU compiler alone: no TPU is needed.
+
+    pip install -e .[tpu]
+    python scripts/pod_plan.py --topology=v5e:4x4,v5e:16x16 --config=configs/echonet_dynamic.py \
+        [--clips_per_chip=4] [--variant=float32|bfloat16|...] [--model=config|small] [--config.model.dtype=bfloat16]
+
+The real step (pseudo-labels included) is compiled for each topology with `jax.experimental.topologies`; of the result
+are read, for one chip: memory, FLOPs, bytes, the compiler's time estimate, and the collectives. From the estimate
+follow clips/s, hours for 50 epochs of EchoNet-Dynamic, and the efficiency of weak scaling. These are the compiler's
+numbers, not measurements: input, host and network between slices are not in them. A whole ResNet-50 step takes many
+minutes to compile on a CPU; each result is kept as JSON under --out and never compiled twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # the TPU is the compiler's alone
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags
+from jax.experimental import topologies
+from ml_collections import config_flags
+
+from echoforge_jax import parallel
+from echoforge_jax.cli import exit_with, parse_flags
+from echoforge_jax.config import Config, ConfigError, read_config
+from echoforge_jax.models.cost import count_cost
+from echoforge_jax.training import flamerise
+from echoforge_jax.training.log import say
+from echoforge_jax.training.state import initial_state, make_networks, make_optimiser
+from echoforge_jax.training.step import make_step
+
+ECHONET_TRAINING_CLIPS, EPOCHS = 7465, 50  # Ouyang et al. 2020; the paper's 4.2
+MEMORY_GIB = {"v4": 32, "v5e": 16, "v5p": 95, "v6e": 32, "tpu7x": 96}  # of one chip, vendor's figures
+PEAK_TFLOPS = {"v4": 275, "v5e": 197, "v5p": 459, "v6e": 918}  # bfloat16, dense, of one chip
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+WORD_BYTES = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s8": 1, "u8": 1, "pred": 1}
+SMALL = {"encoder_depth": 18, "encoder_width": 16, "channels": 16, "heads": 2, "decoder_layers": 1}
+
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/echonet_dynamic.py", "The training to plan.")
+_TOPOLOGIES = flags.DEFINE_list("topology", "v5e:4x4", "TPU slices, e.g. v5e:4x4,v5e:16x16,v6e:16x16,v5p:8x8x8.")
+_CLIPS = flags.DEFINE_integer("clips_per_chip", 4, "Clips of the batch on each chip.")
+_MODEL = flags.DEFINE_enum("model", "config", ["config", "small"], "small: a network that compiles in a minute.")
+_VARIANT = flags.DEFINE_string("variant", "as configured", "A name for this row of the table.")
+_OUT = flags.DEFINE_string("out", "docs/results/pods", "Folder of the results.")
+
+
+def configured(config: Config, chips: int) -> Config:
+    """The configuration with a batch for that many chips."""
+    model, data = config.model, config.data
+    if _MODEL.value == "small":
+        model, data = dataclasses.replace(model, **SMALL), dataclasses.replace(data, size=32, frames=3)
+    data = dataclasses.replace(data, batch_clips=_CLIPS.value * chips)
+    return dataclasses.replace(config, model=dataclasses.replace(model, pretrained=""), data=data)
+
+
+def compile_step(config: Config, devices: list[Any]) -> Any:
+    """The step with pseudo-labels (where the configuration has them), compiled for the devices."""
+    mesh = parallel.make_mesh(config.training.mesh, devices)
+    parallel.check_batch(mesh, config.data.batch_clips, config.training.accumulate)
+    networks = make_networks(config)
+    optimiser, rate = make_optimiser(config.optimiser, 1000)
+    shapes = jax.eval_shape(lambda key: initial_state(config, optimiser, key), jax.random.key(0))
+    shardings = parallel.state_shardings(mesh, shapes, config.training.split_from)
+    step: Any = make_step(
+        config, networks, optimiser, rate, flamerise.by_step(config.semi, config.training.epochs, 100), mesh,
+        with_pseudo_labels=config.semi.pseudo_labels != "none", shardings=shardings,
+    )  # fmt: skip
+    clips, frames, size = config.data.batch_clips, config.data.frames, config.data.size
+    pixels = (clips, frames, size, size)
+    batch = {
+        "image": jax.ShapeDtypeStruct(pixels, jnp.float32), "mask": jax.ShapeDtypeStruct(pixels, jnp.uint8),
+        **{name: jax.ShapeDtypeStruct((clips, frames), jnp.float32) for name in ("labelled", "annotated")},
+        "valid": jax.ShapeDtypeStruct((clips,), jnp.float32),
+        **{name: jax.ShapeDtypeStruct((clips,), jnp.int32) for name in ("view", "record")},
+    }  # fmt: skip
+    if config.model.surroundings:
+        batch["labels"] = jax.ShapeDtypeStruct(pixels, jnp.uint8)
+    return step.lower(shapes, batch).compile()
+
+
+def collectives_of(program: str) -> dict[str, dict[str, int]]:
+    """Of each kind in a compiled program: how many, how many of them asynchronous, bytes that they give out."""
+    found: dict[str, dict[str, int]] = {}
+    for line in program.splitlines():
+        match = re.search(r"= (\(?[a-z0-9]+\[.*?) (" + "|".join(COLLECTIVES) + r")(-start)?\(", line)
+        if match is None:
+            continue
+        shapes, kind, start = match.groups()
+        size = sum(
+            WORD_BYTES.get(word, 4) * math.prod(int(n) for n in sides.split(",") if n)
+            for word, sides in re.findall(r"([a-z]+[0-9]*)\[([0-9,]*)\]", shapes)
+        )
+        of_kind = found.setdefault(kind, {"count": 0, "asynchronous": 0, "bytes": 0})
+        of_kind["count"] += 1
+        of_kind["asynchronous"] += bool(start)
+        of_kind["bytes"] += size
+    return found
+
+
+def plan(config: Config, topology: str) -> dict[str, Any]:
+    """Everything that the compiler says of one topology."""
+    devices = list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
+    config = configured(config, len(devices))
+    began = time.monotonic()
+    with ticking(f"{topology}, {_VARIANT.value}: compiling"):
+        compiled = compile_step(config, devices)
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    cost = cost[0] if isinstance(cost, list) else cost
+    return {
+        "topology": topology, "variant": _VARIANT.value, "chips": len(devices), "clips_per_chip": _CLIPS.value,
+        "frames": config.data.frames, "size": config.data.size, "dtype": config.model.dtype,
+        "accumulate": config.training.accumulate, "rematerialise": list(config.model.rematerialise),
+        "mesh": [list(axis) for axis in config.training.mesh],
+        "parameters": count_cost(config.model, config.data.frames, config.data.size).parameters,
+        "argument_bytes": memory.argument_size_in_bytes, "temporary_bytes": memory.temp_size_in_bytes,
+        "flops": cost["flops"], "bytes_accessed": cost["bytes accessed"], "seconds": cost["optimal_seconds"],
+        "collectives": collectives_of(compiled.as_text()), "compile_minutes": (time.monotonic() - began) / 60,
+        "jax": jax.__version__, "libtpu": importlib.metadata.version("libtpu"),
+    }  # fmt: skip
+
+
+@contextmanager
+def ticking(what: str) -> Iterator[None]:
+    """Says every half minute that something is still going on."""
+    done, began = threading.Event(), time.monotonic()
+
+    def tick() -> None:
+        while not done.wait(30):
+            say(f"{what}, {(time.monotonic() - began) / 60:.1f} min")
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def row(found: dict[str, Any], all_found: list[dict[str, Any]]) -> dict[str, str]:
+    """One line of the table, from numbers of one chip."""
+    kind, gib = found["topology"].split(":")[0], 2**30
+    used = (found["argument_bytes"] + found["temporary_bytes"]) / gib
+    held, per_clip = found["argument_bytes"] / gib, found["temporary_bytes"] / gib / found["clips_per_chip"]
+    most = max(int((MEMORY_GIB[kind] - held) / per_clip), 0)
+    clips_per_s = found["chips"] * found["clips_per_chip"] / found["seconds"]
+    same = lambda other: all(found[name] == other[name] for name in ("variant", "clips_per_chip", "size", "frames"))
+    smaller = [o for o in all_found if same(o) and o["topology"].split(":")[0] == kind]
+    base = min(smaller, key=lambda o: o["chips"])
+    sums = {name: sum(c[name] for c in found["collectives"].values()) for name in ("count", "asynchronous", "bytes")}
+    share = found["flops"] / found["seconds"] / 1e12 / PEAK_TFLOPS[kind] if kind in PEAK_TFLOPS else math.nan
+    return {
+        "slice": f"{found['topology']} ({found['chips']} chips)", "variant": found["variant"],
+        "clips a chip": str(found["clips_per_chip"]),
+        "memory GiB": f"{used:.2f} of {MEMORY_GIB[kind]} ({'fits' if used <= MEMORY_GIB[kind] else 'does not fit'})",
+        "about most clips a chip": str(most), "GFLOP": f"{found['flops'] / 1e9:.0f}",
+        "GB moved": f"{found['bytes_accessed'] / 1e9:.1f}", "ms a step": f"{1e3 * found['seconds']:.1f}",
+        "of bf16 peak": f"{100 * share:.0f} %",
+        "collectives": f"{sums['count']} ({sums['asynchronous']} async), {sums['bytes'] / 1e6:.1f} MB",
+        "clips/s": f"{clips_per_s:.0f}",
+        "h for 50 epochs": f"{EPOCHS * ECHONET_TRAINING_CLIPS / clips_per_s / 3600:.3f}",
+        "weak scaling": f"{100 * base['seconds'] / found['seconds']:.1f} % of {base['chips']} chips"
+        if base is not found else "-",
+    }  # fmt: skip
+
+
+def main(_: list[str]) -> None:
+    with exit_with():
+        try:
+            library = importlib.metadata.version("libtpu")
+        except importlib.metadata.PackageNotFoundError as error:
+            raise ConfigError("libtpu is not installed: pip install -e .[tpu] (no TPU is needed)") from error
+        config, out = read_config(_CONFIG.value), Path(_OUT.value)
+        out.mkdir(parents=True, exist_ok=True)
+        for topology in _TOPOLOGIES.value:
+            about = json.dumps([dataclasses.asdict(configured(config, 1)), _CLIPS.value, jax.__version__, library])
+            key = hashlib.sha256(about.encode()).hexdigest()[:8]
+            name = re.sub(r"\W+", "_", f"{topology} {_VARIANT.value}")
+            file = out / f"{name}_{key}.json"
+            if file.exists():
+                say(f"{file} is there already")
+                continue
+            found = plan(config, topology)
+            file.write_text(json.dumps(found, indent=1) + "\n")
+            say(f"{file}: compiled in {found['compile_minutes']:.1f} min")
+        every = [json.loads(file.read_text()) for file in sorted(out.glob("*.json"))]
+        every.sort(key=lambda f: (f["topology"].split(":")[0], f["chips"], f["variant"]))
+        lines = [row(found, every) for found in every]
+        for line in (list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)):
+            print("| " + " | ".join(line) + " |")
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)
