@@ -23,6 +23,7 @@ from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.text import table
 from echoforge_jax.scoring import choose_split, evaluate
+from echoforge_jax.training.clock import steps_of
 from echoforge_jax.training.log import progress_bar, say
 from echoforge_jax.training.loop import Outcome, train
 from echoforge_jax.training.workdir import claim, is_done
@@ -37,10 +38,11 @@ _PROCESSES = flags.DEFINE_integer("processes", None, "How many there are, with -
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0, with --coordinator.")
 _LAUNCH_TIMEOUT_S = flags.DEFINE_integer("launch_timeout_s", 300, "For all processes to appear.")
 _HEARTBEAT_S = flags.DEFINE_integer("heartbeat_s", 100, "A process that is silent for so long is lost; all then end.")
+_PROFILE = flags.DEFINE_string("profile", None, "FIRST:LAST steps to trace into WORKDIR/profile, e.g. 20:25.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<name of the config file>.")
 
 
-def run(config: Config, workdir: Path) -> Outcome:
+def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -> Outcome:
     """Simulation (if asked for), training, evaluation and report of one configuration in one folder."""
     if config.data.simulate.patients and not config.data.root:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(workdir / "simulated")))
@@ -54,7 +56,7 @@ def run(config: Config, workdir: Path) -> Outcome:
         if config.data.simulate.patients:
             with parallel.main_first("the data are simulated"):
                 _simulate(config)
-        if train(config, workdir) is Outcome.INTERRUPTED:
+        if train(config, workdir, profile) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
         predictor, trained, _ = Predictor.load(workdir / "inference")
         evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
@@ -92,7 +94,7 @@ def main(_: list[str]) -> None:
         config = read_config(_CONFIG.value)
         start(_DISTRIBUTED.value, workdir, by_hand, _LAUNCH_TIMEOUT_S.value, _HEARTBEAT_S.value)
         with others_are_there():
-            outcome = run(config, workdir)
+            outcome = run(config, workdir, steps_of(_PROFILE.value))
         if outcome is Outcome.INTERRUPTED:
             sys.exit(INTERRUPTED)
 

@@ -6,7 +6,6 @@ import dataclasses
 import enum
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from echoforge_jax.models.cost import count_cost
 from echoforge_jax.trained import start_of
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state, save_inference
+from echoforge_jax.training.clock import SLOW_INPUT, Clock, Profile
 from echoforge_jax.training.data import load, training_batches
 from echoforge_jax.training.log import RunLog, progress_bar, say
 from echoforge_jax.training.state import (
@@ -52,8 +52,11 @@ class NonFiniteLoss(ArithmeticError):
     """The loss or its gradient is NaN or infinite; the last checkpoint is untouched."""
 
 
-def train(config: Config, workdir: Path) -> Outcome:
+def train(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -> Outcome:
     """Trains to the end of the configuration's epochs, or until SIGTERM or Ctrl-C, from the last checkpoint if any.
+
+    Args:
+        profile: first and last step, from 1, of which a trace is written into workdir/profile.
 
     Raises:
         NonFiniteLoss: names the step; nothing is saved from it on.
@@ -66,7 +69,7 @@ def train(config: Config, workdir: Path) -> Outcome:
     validator = Validator(networks.network, load(config, "validation"), config.data.batch_clips, mesh)
     run = _Run(config, start, workdir, batches, validator, networks, mesh)
     with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints, catch_signals() as stop:
-        return run.go(checkpoints, stop)
+        return run.go(checkpoints, stop, Profile(profile, str(workdir / "profile")))
 
 
 @contextmanager
@@ -125,7 +128,7 @@ class _Run:
         self.refresh = jax.jit(refresh_frozen, out_shardings=self.shardings, donate_argnums=0)
         self._compiled: dict[bool, Step] = {}
 
-    def go(self, checkpoints: Checkpoints, stop: dict[str, bool]) -> Outcome:
+    def go(self, checkpoints: Checkpoints, stop: dict[str, bool], profile: Profile) -> Outcome:
         training, clips = self.config.training, self.config.data.batch_clips
         self._describe()
         state = self._start(checkpoints)
@@ -133,17 +136,19 @@ class _Run:
         last = min(self.total_steps, training.max_steps or self.total_steps)
         log = RunLog(self.workdir, step)
         window: list[Metrics] = []
-        window_began = time.monotonic()
+        clock = Clock()
         try:
             with progress_bar() as bar:
                 task = bar.add_task("training", total=self.total_steps, completed=step, note="compiling the step")
-                for batch in self._batches(step, last):
+                for batch in clock.batches(self._batches(step, last)):
+                    profile.before(step + 1)
                     state, metrics = self._step(step)(state, parallel.put_batch(batch, self.mesh))
                     window.append(metrics)
+                    clock.dispatched(metrics)
                     step += 1
+                    profile.after(step, metrics)
                     epoch, within = (step - 1) // self.steps_per_epoch + 1, step % self.steps_per_epoch
-                    rate = len(window) * clips / (time.monotonic() - window_began)
-                    note = f"steps, epoch {epoch}/{training.epochs}, {rate:.1f} clips/s"
+                    note = f"steps, epoch {epoch}/{training.epochs}, {clock.clips_per_s(clips):.1f} clips/s"
                     bar.update(task, completed=step, note=note)
                     # Read once: a signal that comes later in this turn waits for the next.
                     stopping = stop["asked"] or parallel.asked_to_stop(step)
@@ -152,20 +157,23 @@ class _Run:
                     saves |= within == 0 and epoch % training.checkpoint_every_epochs == 0
                     if saves or within == 0 or step % training.log_every_steps == 0:
                         means = _checked_means(window, step)  # waits for the device: only now is the time the steps'
-                        rate = len(window) * clips / (time.monotonic() - window_began)
-                        log.write("train", step, epoch, {**means, "clips_per_s": rate})
+                        times = clock.values(clips)
+                        log.write("train", step, epoch, means | times)
                         window = []
+                        clock.restart()
                     if within == 0:
                         state = self.refresh(state)
                         self._end_epoch(state, step, epoch, checkpoints, log, bar)
+                        clock.restart()
                     if saves:
-                        checkpoints.save(state, {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch})
-                    if not window:
-                        window_began = time.monotonic()
+                        with clock.saving():
+                            checkpoints.save(state, {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch})
                     if stopping:
                         break
         finally:
             log.close()
+            clock.close()
+            profile.close()
         checkpoints.wait()
         parallel.wait_for_all("everything is saved")  # a launcher may end all when the first has ended
         if step >= self.total_steps:
@@ -235,6 +243,11 @@ class _Run:
             shown.append(f"validation Dice (ED and ES, network size) {values[VALIDATION]:.2f} %")
         if "lambda" in values:
             shown.append(f"lambda {values['lambda']:.2f}, confident pixels {100 * values['confident_share']:.0f} %")
+        if values["data_wait_share"] > SLOW_INPUT:
+            say(
+                f"slow input: the device waited for data {100 * values['data_wait_share']:.0f} % of epoch {epoch}; try "
+                "more config.data.workers or worker_processes, or a prepared store (data_pipelines.prepare)"
+            )
         left_min = (self.total_steps - step) * self.config.data.batch_clips / values["clips_per_s"] / 60
         shown.append(f"{values['clips_per_s']:.1f} clips/s, {left_min:.1f} min left")
         if parallel.is_main():

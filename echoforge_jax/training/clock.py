@@ -1,0 +1,120 @@
+"""Where the time of a training goes: steps, waiting for data, checkpoints; and its memory."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import jax
+
+from echoforge_jax.config import ConfigError
+
+T = TypeVar("T")
+SLOW_INPUT = 0.1  # share of the time that a device may wait for data before it is said
+GIB = 2**30
+
+
+class Clock:
+    """Times a window of steps. Steps are dispatched ahead of the device: only a watcher that waits for each result
+    knows when the device fell idle, and so how long it waited for the next batch."""
+
+    def __init__(self) -> None:
+        self._watcher = ThreadPoolExecutor(1)
+        self._done: Future[float] | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins a new window."""
+        self._began, self._steps, self._idle_s, self._saving_s = time.monotonic(), 0, 0.0, 0.0
+
+    def batches(self, source: Iterable[T]) -> Iterator[T]:
+        """The batches, timed as they come."""
+        for batch in source:
+            if self._done is not None and self._done.done():
+                self._idle_s += time.monotonic() - max(self._done.result(), self._began)
+            yield batch
+
+    def dispatched(self, results: Any) -> None:
+        """A step has been given to the device; `results` are what it will fill."""
+        self._steps += 1
+        self._done = self._watcher.submit(_when_ready, results)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """What stands inside is time for checkpoints, of the next window."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._saving_s += time.monotonic() - began
+
+    def clips_per_s(self, clips: int) -> float:
+        """So far in this window, for batches of so many clips."""
+        return self._steps * clips / self._spent_s()
+
+    def _spent_s(self) -> float:
+        return max(time.monotonic() - self._began - self._saving_s, 1e-9)
+
+    def values(self, clips: int) -> dict[str, float]:
+        """The window as metrics: clips a second, seconds a step, the share of that time in which the device waited for
+        data; seconds besides in which a checkpoint held up the loop; memory in GiB (of this process at its highest, and
+        of its first device where that is known)."""
+        spent = self._spent_s()
+        found = {
+            "clips_per_s": self.clips_per_s(clips), "step_s": spent / max(self._steps, 1),
+            "data_wait_share": min(self._idle_s / spent, 1.0), "checkpoint_s": self._saving_s,
+            "host_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB,
+        }  # fmt: skip
+        if stats := jax.local_devices()[0].memory_stats():
+            found["device_memory_gib"] = stats.get("peak_bytes_in_use", 0) / GIB
+        return found
+
+    def close(self) -> None:
+        self._watcher.shutdown()
+
+
+def _when_ready(results: Any) -> float:
+    jax.block_until_ready(results)
+    return time.monotonic()
+
+
+def steps_of(text: str | None) -> tuple[int, int] | None:
+    """"20:25" -> (20, 25).
+
+    Raises:
+        ConfigError: another text.
+    """
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise ConfigError(f"--profile is {text!r}; expected FIRST:LAST, steps counted from 1, e.g. 20:25")
+    return int(first), int(last)
+
+
+class Profile:
+    """Traces the steps FIRST to LAST of a training (`--profile=FIRST:LAST`) for TensorBoard or Perfetto."""
+
+    def __init__(self, steps: tuple[int, int] | None, folder: str):
+        self.steps, self.folder, self._on = steps, folder, False
+
+    def before(self, step: int) -> None:
+        """To be called before each step, counted from 1."""
+        if self.steps is not None and step == self.steps[0]:
+            jax.profiler.start_trace(self.folder)
+            self._on = True
+
+    def after(self, step: int, results: Any) -> None:
+        """To be called after each step."""
+        if self._on and self.steps is not None and step >= self.steps[1]:
+            jax.block_until_ready(results)
+            self.close()
+
+    def close(self) -> None:
+        if self._on:
+            jax.profiler.stop_trace()
+            self._on = False
