@@ -3,8 +3,8 @@
     python scripts/random_kills.py --kills=50 --out=runs/random_kills
 
 A small network on simulated frames, one process, checkpoints every few steps. Every kill is logged (from which
-step, at which, whether a checkpoint was being written) in OUT/kills.jsonl. Exit code 0: the last state and all losses are equal to
-those of the undisturbed run, bit for bit; 1: they are not.
+step, at which, whether a checkpoint was being written) in OUT/kills.jsonl. Exit code 0: the last state and all
+losses are equal to those of the undisturbed run, bit for bit; 1: they are not.
 """
 
 from __future__ import annotations
