@@ -1,12 +1,15 @@
-"""Trained networks on disk: an Orbax inference folder of a run, or one safetensors file."""
+"""Trained networks on disk: an Orbax inference folder of a run, one safetensors file, or a program in StableHLO."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 
 from data_pipelines.formats.camus_images import write_atomically
@@ -46,6 +49,10 @@ def variable_shapes(model: ModelConfig) -> dict[str, Any]:
 
 def save_released(path: Path, variables: dict[str, Any], card: dict[str, Any], dtype: str) -> None:
     """Writes the single-file form. What names this machine's folders is left out of the card."""
+    write_atomically(path, weights_bytes(variables, _without_folders(card), dtype))
+
+
+def _without_folders(card: dict[str, Any]) -> dict[str, Any]:
     config = read_config(card["config"])
     data = dataclasses.replace(
         config.data, root="", split_scheme="auto",
@@ -54,7 +61,34 @@ def save_released(path: Path, variables: dict[str, Any], card: dict[str, Any], d
     model = dataclasses.replace(config.model, pretrained=Path(config.model.pretrained).name)
     training = dataclasses.replace(config.training, start_from=Path(config.training.start_from).name)
     config = dataclasses.replace(config, data=data, model=model, training=training)
-    write_atomically(path, weights_bytes(variables, card | {"config": dataclasses.asdict(config)}, dtype))
+    return card | {"config": dataclasses.asdict(config)}
+
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+PROGRAM = "echoforge.stablehlo"
+
+
+def save_program(folder: Path, variables: dict[str, Any], card: dict[str, Any], frames: int) -> None:
+    """Writes a program (weights inside) that runs without this package, for CPU, CUDA and TPU, and the card beside it.
+
+    It takes grey levels 0..1, (any number of clips, `frames`, size, size) float32, and gives foreground probabilities
+    of the same shape. JAX reads such files for six months after they were written: they are not an archive.
+
+    Raises:
+        ConfigError: flatbuffers, which JAX writes them with, is not installed.
+    """
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ConfigError("--format=stablehlo needs flatbuffers: pip install echoforge_jax[stablehlo]")
+    config = read_config(card["config"])
+    network, size = EchoForge(config.model), config.data.size
+    (clips,) = jax.export.symbolic_shape("clips")
+    probabilities = jax.jit(lambda image: jax.nn.sigmoid(network.apply(variables, image)[0].logits))
+    image = jax.ShapeDtypeStruct((clips, frames, size, size), jnp.float32)
+    program = jax.export.export(probabilities, platforms=PLATFORMS)(image)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / PROGRAM, program.serialize())
+    about = {"input": f"(clips, {frames}, {size}, {size}) float32, grey levels 0..1", "jax": jax.__version__}
+    write_atomically(folder / "card.json", json.dumps(_without_folders(card) | about, indent=1).encode())
 
 
 def start_of(config: Config) -> tuple[Config, dict[str, Any] | None]:

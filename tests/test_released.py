@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from echoforge_jax.config import Config
 from echoforge_jax.inference import Predictor, enlarge
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.scoring import evaluate
-from echoforge_jax.trained import load_trained
+from echoforge_jax.trained import PROGRAM, load_trained
 from echoforge_jax.training.checkpoint import save_inference
 
 REPOSITORY = Path(__file__).parents[1]
@@ -78,6 +79,19 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
     ):
         refused = command("evaluate", *flags)
         assert refused.returncode == cli.USAGE and message in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_an_exported_program_computes_the_same_for_any_number_of_clips(workdir: Path, tiny_config, variables):
+    done = command("export", f"--workdir={workdir}", "--format=stablehlo")
+    assert done.returncode == 0, done.stderr
+    program = jax.export.deserialize(bytearray((workdir / "export_stablehlo" / PROGRAM).read_bytes()))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    card = json.loads((workdir / "export_stablehlo" / "card.json").read_text())
+    assert "(clips, 3, 32, 32)" in card["input"] and card["config"]["model"]["channels"] == 16
+    predictor = Predictor(tiny_config.model, 32, variables)
+    for clips in (1, 3):
+        image = np.random.default_rng(clips).random((clips, 3, 32, 32), np.float32)
+        np.testing.assert_allclose(program.call(image), predictor.forward(jnp.asarray(image)), atol=1e-5)
 
 
 def test_test_time_scales_average_where_the_pictures_overlap(tiny_config: Config, variables):
