@@ -94,7 +94,7 @@ def share_out(
 
 @functools.lru_cache(maxsize=8)
 def _order(seed: int, stream: int, turn: int, count: int) -> np.ndarray:
-    """The order of a stream's clips in one pass. Kept: ten million clips take a second to shuffle, and each batch asks."""
+    """The order of a stream's clips in one pass. Kept: ten million clips take a second to shuffle."""
     order = np.random.default_rng([seed, 1, stream, turn]).permutation(count)
     order.flags.writeable = False
     return order
