@@ -86,7 +86,7 @@ def save_program(folder: Path, variables: dict[str, Any], card: dict[str, Any], 
     image = jax.ShapeDtypeStruct((clips, frames, size, size), jnp.float32)
     program = jax.export.export(probabilities, platforms=PLATFORMS)(image)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / PROGRAM, program.serialize())
+    write_atomically(folder / PROGRAM, bytes(program.serialize()))
     about = {"input": f"(clips, {frames}, {size}, {size}) float32, grey levels 0..1", "jax": jax.__version__}
     write_atomically(folder / "card.json", json.dumps(_without_folders(card) | about, indent=1).encode())
 

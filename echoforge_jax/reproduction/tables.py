@@ -17,7 +17,7 @@ import numpy as np
 from echoforge_jax.evaluation.comparison import values_by_measure
 from echoforge_jax.evaluation.statistics import bootstrap_ci, compare_paired, holm
 from echoforge_jax.reproduction.cells import CAMUS, ECHONET, Cell, Changes, Study
-from echoforge_jax.scoring import read_frames
+from echoforge_jax.results import read_frames
 
 
 @dataclasses.dataclass(frozen=True)
