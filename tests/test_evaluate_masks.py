@@ -73,7 +73,7 @@ def test_half_sequences_are_turned_to_begin_with_ed(trees):
 
 def without_report(monkeypatch):
     """The report has tests of its own, and takes the longest."""
-    monkeypatch.setattr("echoforge_jax.scoring.write_report", lambda *_, **__: None)
+    monkeypatch.setattr("echoforge_jax.results.write_report", lambda *_, **__: None)
 
 
 def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path, monkeypatch):

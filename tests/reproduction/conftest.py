@@ -60,7 +60,7 @@ def scored_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study("small", {CAMUS: base}, folder / "results", folder / "work")
     first, last = TABLES["table3"][0], TABLES["table3"][-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("echoforge_jax.scoring.write_report", lambda *_, **__: None)  # has its own tests
+        patch.setattr("echoforge_jax.results.write_report", lambda *_, **__: None)  # has its own tests
         for row in (first, last):
             cell = Cell(row.changes)
             config = configured(base, row.changes)
