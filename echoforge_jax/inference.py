@@ -80,7 +80,7 @@ class Predictor:
         with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
             if checkpoints.latest_step() is None:
                 raise CheckpointError(f"{workdir} holds no checkpoint yet")
-            state, _ = checkpoints.restore(abstract_state(shapes, jax.tree.map(lambda _: here, shapes)))
+            state, _ = checkpoints.restore(abstract_state(shapes, here))
         variables = inference_variables(state)
         return cls(config.model, config.data.size, variables, config.evaluation.scales), config, int(state.step)
 

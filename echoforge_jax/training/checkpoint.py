@@ -186,7 +186,9 @@ def _word_sums(state: Any) -> list[jax.Array]:
 
 
 def abstract_state(shapes: Any, shardings: Any) -> Any:
-    """`jax.eval_shape` of a state -> restore target that carries this run's shardings (of each array)."""
+    """`jax.eval_shape` of a state -> restore target that carries this run's shardings: a tree, or one of all."""
+    if isinstance(shardings, jax.sharding.Sharding):
+        shardings = jax.tree.map(lambda _: shardings, shapes)
     return jax.tree.map(lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, shardings)
 
 
