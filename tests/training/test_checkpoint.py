@@ -1,13 +1,12 @@
 """A flipped bit anywhere in a checkpoint is never trained on."""
 
-import gc
-import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from echoforge_jax.training.checkpoint import Checkpoints, abstract_state, digest
 from echoforge_jax.training.state import TrainState
@@ -31,15 +30,15 @@ def test_the_digest_sees_every_word_and_no_mesh():
     assert digest(there, {}) == digest(state, {})
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's loop, cut off by the fault
-def test_a_flipped_bit_is_noticed(tmp_path: Path, capsys):
-    with Checkpoints(tmp_path, keep=2) as checkpoints:
+def flip_bits(root: Path) -> None:
+    """In every file of the second of two checkpoints, at three places: what is restored is whole, or the one before."""
+    with Checkpoints(root, keep=2) as checkpoints:
         for step in (1, 2):
             checkpoints.save(state_at(step), {"epoch": step})
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = abstract_state(jax.eval_shape(lambda: state_at(1)), here)
     noticed = 0
-    for file in (tmp_path / "checkpoints" / "2").rglob("*"):
+    for file in (root / "checkpoints" / "2").rglob("*"):
         if not file.is_file() or file.name.startswith("_"):  # Orbax's notes on time and commit are not read back
             continue
         content = file.read_bytes()
@@ -47,15 +46,22 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, capsys):
             damaged = bytearray(content)
             damaged[place] ^= 1
             file.write_bytes(damaged)
-            with Checkpoints(tmp_path, keep=2) as checkpoints:
+            with Checkpoints(root, keep=2) as checkpoints:
                 found, meta = checkpoints.restore(target)
             step = int(found.step)
             jax.tree.map(np.testing.assert_array_equal, found, state_at(step))
             assert meta["epoch"] == step
             noticed += step == 1
         file.write_bytes(content)
-    assert noticed >= 3 and "is damaged: its digest is" in capsys.readouterr().err
-    with Checkpoints(tmp_path, keep=2) as checkpoints:
+    assert noticed >= 3
+    with Checkpoints(root, keep=2) as checkpoints:
         assert int(checkpoints.restore(target)[0].step) == 2
-    gc.collect()  # here, not in another test
-    assert json.loads((tmp_path / "checkpoints" / "2" / "meta" / "metadata").read_text())["digest"]
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path):
+    """In a process of its own: Orbax's failed reads leave coroutines behind that would be collected in another test."""
+    program = f"from pathlib import Path; from {__name__} import flip_bits; flip_bits(Path({str(tmp_path)!r}))"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "is damaged: its digest is" in done.stderr
