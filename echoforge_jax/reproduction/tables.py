@@ -212,7 +212,9 @@ def _line_of_folder(
 def write_table1(study: Study, seeds: int, others: Mapping[str, Mapping[str, Path]]) -> str:
     """Table 1 for every data set that has a finished cell; `others`: data set -> system -> folder. Returns its text."""
     tables, flat, text = {}, [], []
-    for row in (row for row in TABLES["table1"] if row.data in study.bases):
+    rows = [row for row in TABLES["table1"] if row.data in study.bases]
+    seeds = _seeds(study, rows, seeds)
+    for row in rows:
         cells = _finished(study, row, seeds)
         of_data = compare_systems(row, cells, others[row.data])
         if of_data:
@@ -228,6 +230,7 @@ def write_table1(study: Study, seeds: int, others: Mapping[str, Mapping[str, Pat
 def write_table(study: Study, name: str, seeds: int) -> str:
     """docs/results/SCALE/NAME.{md,csv,json} from the cells that are finished; returns the Markdown."""
     rows = TABLES[name]
+    seeds = _seeds(study, rows, seeds)
     cells = [_finished(study, row, seeds) for row in rows]
     finished = [cell for of_row in cells for cell in of_row]
     if not finished:
@@ -240,6 +243,13 @@ def write_table(study: Study, name: str, seeds: int) -> str:
         texts += [_markdown_line(line, _versus(line.get("against_first"))) for line in tables[protocol]] + [""]
     flat = [{"protocol": protocol, **line} for protocol, lines in tables.items() for line in lines]
     return _write(study.results, name, tables, flat, "\n".join(texts))
+
+
+def _seeds(study: Study, rows: Sequence[Row], wanted: int) -> int:
+    """How many seeds a table tells: those asked for, and more where all of its rows have them already."""
+    while all(study.is_finished(Cell(row.changes, wanted, row.data)) for row in rows):
+        wanted += 1
+    return wanted
 
 
 def _finished(study: Study, row: Row, seeds: int) -> list[dict[str, Any]]:

@@ -69,6 +69,8 @@ def test_a_table_pairs_by_patient_and_seed(study: Study):
     assert "7 of 12 cells finished. SIMULATED" in text and "| + TSF | 2 | 91.36 [" in text and "92.36" in text
     assert (study.results / "table3.csv").read_text().count("\n") == 5
     assert write_table(study, "table4", 3).startswith("# table4")  # its full cell is Table 3's
+    put(study, Cell(TABLES["table3"][2].changes, 1), scored_cell(1, 0.5))
+    assert "8 of 8 cells finished" in write_table(study, "table3", 1)  # asked for one seed, all rows have two
 
 
 def test_table_1_sets_other_systems_beside_ours(scored: Study, tmp_path):
