@@ -5,13 +5,11 @@
         [--clips_per_chip=4] [--variant=float32|bfloat16|...] [--model=config|small] [--config.model.dtype=bfloat16]
 
 The real step (pseudo-labels included) is compiled for each topology with `jax.experimental.topologies`; of the result
-are read, for one chip: memory, FLOPs, bytes, the compiler's time estimate, and the collectives. The time is that
-estimate where the compiler has one; for programs with loops it gives a negative number, and then the time is the
-roofline: the larger of FLOPs over peak and bytes over memory bandwidth, plus the bytes of the all-reduces over the
-chip's links. From it follow clips/s, hours for 50 epochs of EchoNet-Dynamic, and the efficiency of weak scaling. None
-of this is measured: the compiler counts a loop's body (TSF's scan over frames) once, and input, host, latencies and
-the network between slices are not in it. A whole ResNet-50 step takes many minutes to compile on a CPU; each result is
-kept as JSON under --out and never compiled twice.
+are read, for one chip: memory, FLOPs, bytes, the compiler's time estimate, and the collectives. From a time
+(`echoforge_jax.reproduction.pods` says which) follow clips/s, hours for 50 epochs of EchoNet-Dynamic, and the
+efficiency of weak scaling. None of this is measured: the compiler counts a loop's body (TSF's scan over frames) once,
+and input, host and the network between slices are not in it. A whole ResNet-50 step takes many minutes to compile on a
+CPU; each result is kept as JSON under --out and never compiled twice.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import re
 import threading
@@ -43,18 +40,13 @@ from echoforge_jax import parallel
 from echoforge_jax.cli import exit_with, parse_flags
 from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.models.cost import count_cost
+from echoforge_jax.reproduction.pods import collectives_of, row
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.log import say
 from echoforge_jax.training.state import initial_state, make_networks, make_optimiser
 from echoforge_jax.training.step import make_step
+from echoforge_jax.training.workdir import git_commit
 
-ECHONET_TRAINING_CLIPS, EPOCHS = 7465, 50  # Ouyang et al. 2020; the paper's 4.2
-MEMORY_GIB = {"v4": 32, "v5e": 16, "v5p": 95, "v6e": 32, "tpu7x": 96}  # of one chip, vendor's figures
-PEAK_TFLOPS = {"v4": 275, "v5e": 197, "v5p": 459, "v6e": 918, "tpu7x": 2307}  # bfloat16, dense, of one chip
-MEMORY_GB_PER_S = {"v4": 1228, "v5e": 819, "v5p": 2765, "v6e": 1640, "tpu7x": 7380}
-LINKS_GB_PER_S = {"v4": 300, "v5e": 200, "v5p": 600, "v6e": 448, "tpu7x": 1200}  # between chips, all links of one
-COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
-WORD_BYTES = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s8": 1, "u8": 1, "pred": 1}
 SMALL = {"encoder_depth": 18, "encoder_width": 16, "channels": 16, "heads": 2, "decoder_layers": 1}
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/echonet_dynamic.py", "The training to plan.")
@@ -99,25 +91,6 @@ def compile_step(config: Config, devices: list[Any]) -> Any:
     return step.lower(shapes, batch).compile()
 
 
-def collectives_of(program: str) -> dict[str, dict[str, int]]:
-    """Of each kind in a compiled program: how many, how many of them asynchronous, bytes that they give out."""
-    found: dict[str, dict[str, int]] = {}
-    for line in program.splitlines():
-        match = re.search(r"= (\(?[a-z0-9]+\[.*?) (" + "|".join(COLLECTIVES) + r")(-start)?\(", line)
-        if match is None:
-            continue
-        shapes, kind, start = match.groups()
-        size = sum(
-            WORD_BYTES.get(word, 4) * math.prod(int(n) for n in sides.split(",") if n)
-            for word, sides in re.findall(r"([a-z]+[0-9]*)\[([0-9,]*)\]", shapes)
-        )
-        of_kind = found.setdefault(kind, {"count": 0, "asynchronous": 0, "bytes": 0})
-        of_kind["count"] += 1
-        of_kind["asynchronous"] += bool(start)
-        of_kind["bytes"] += size
-    return found
-
-
 def plan(config: Config, topology: str) -> dict[str, Any]:
     """Everything that the compiler says of one topology."""
     devices = list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
@@ -136,6 +109,7 @@ def plan(config: Config, topology: str) -> dict[str, Any]:
         "argument_bytes": memory.argument_size_in_bytes, "temporary_bytes": memory.temp_size_in_bytes,
         "flops": cost["flops"], "bytes_accessed": cost["bytes accessed"], "seconds": cost["optimal_seconds"],
         "collectives": collectives_of(compiled.as_text()), "compile_minutes": (time.monotonic() - began) / 60,
+        "commit": (git_commit() or "unknown")[:12],
         "jax": jax.__version__, "libtpu": importlib.metadata.version("libtpu"),
     }  # fmt: skip
 
@@ -156,44 +130,6 @@ def ticking(what: str) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def seconds_of(found: dict[str, Any]) -> tuple[float, str]:
-    """Of a step, and where the number is from."""
-    if found["seconds"] > 0:
-        return found["seconds"], "compiler"
-    kind, chips = found["topology"].split(":")[0], found["chips"]
-    compute, memory = found["flops"] / PEAK_TFLOPS[kind] / 1e12, found["bytes_accessed"] / MEMORY_GB_PER_S[kind] / 1e9
-    reduced = found["collectives"].get("all-reduce", {"bytes": 0})["bytes"]
-    return max(compute, memory) + 2 * (chips - 1) / chips * reduced / LINKS_GB_PER_S[kind] / 1e9, "roofline"
-
-
-def row(found: dict[str, Any], all_found: list[dict[str, Any]]) -> dict[str, str]:
-    """One line of the table, from numbers of one chip."""
-    kind, gib = found["topology"].split(":")[0], 2**30
-    used = (found["argument_bytes"] + found["temporary_bytes"]) / gib
-    held, per_clip = found["argument_bytes"] / gib, found["temporary_bytes"] / gib / found["clips_per_chip"]
-    most = max(int((MEMORY_GIB[kind] - held) / per_clip), 0)
-    seconds, source = seconds_of(found)
-    clips_per_s = found["chips"] * found["clips_per_chip"] / seconds
-    same = lambda other: all(found[name] == other[name] for name in ("variant", "clips_per_chip", "size", "frames"))
-    smaller = [o for o in all_found if same(o) and o["topology"].split(":")[0] == kind]
-    base = min(smaller, key=lambda o: o["chips"])
-    sums = {name: sum(c[name] for c in found["collectives"].values()) for name in ("count", "asynchronous", "bytes")}
-    share = found["flops"] / seconds / 1e12 / PEAK_TFLOPS[kind]
-    return {
-        "slice": f"{found['topology']} ({found['chips']} chips)", "variant": found["variant"],
-        "clips a chip": str(found["clips_per_chip"]),
-        "memory GiB": f"{used:.2f} of {MEMORY_GIB[kind]} ({'fits' if used <= MEMORY_GIB[kind] else 'does not fit'})",
-        "about most clips a chip": str(most), "GFLOP": f"{found['flops'] / 1e9:.0f}",
-        "GB moved": f"{found['bytes_accessed'] / 1e9:.1f}", "ms a step": f"{1e3 * seconds:.1f} ({source})",
-        "of bf16 peak": f"{100 * share:.0f} %",
-        "collectives": f"{sums['count']} ({sums['asynchronous']} async), {sums['bytes'] / 1e6:.1f} MB",
-        "clips/s": f"{clips_per_s:.0f}",
-        "h for 50 epochs": f"{EPOCHS * ECHONET_TRAINING_CLIPS / clips_per_s / 3600:.3f}",
-        "weak scaling": f"{100 * seconds_of(base)[0] / seconds:.1f} % of {base['chips']} chips"
-        if base is not found else "-",
-    }  # fmt: skip
 
 
 def main(_: list[str]) -> None:
