@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -21,6 +22,12 @@ from pathlib import Path
 import jax
 
 TIMEOUT_S = 300.0
+# What JAX's runtime and its collectives (Gloo, NCCL) say where another process does not answer: a status, then why.
+LOST = re.compile(
+    r"^(UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED|CANCELLED)\b"
+    r"|^(UNKNOWN|INTERNAL|FAILED_PRECONDITION):.*(?i:gloo|nccl|connection|heartbeat|barrier)",
+    re.DOTALL,
+)
 LAUNCH = 76  # exit code: the processes did not come together, or one was lost
 ROLL = "processes"
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
@@ -141,6 +148,15 @@ def start(
     )  # fmt: skip
 
 
+def is_lost(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says that another process of this run is gone."""
+    while error is not None and jax.process_count() > 1:
+        if isinstance(error, (jax.errors.JaxRuntimeError, ValueError)) and LOST.search(str(error)):  # JAX raises both
+            return True
+        error = error.__cause__
+    return False
+
+
 @contextmanager
 def others_are_there() -> Iterator[None]:
     """Ends this process where another has been lost: JAX then fails in a collective operation, and an ordinary exit
@@ -148,8 +164,8 @@ def others_are_there() -> Iterator[None]:
     misses the lost one's heartbeat.)"""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+    except Exception as error:
+        if not is_lost(error):
             raise
         text = str(error).strip().splitlines()[0][:300]
         print(

@@ -135,6 +135,11 @@ def least(value: int) -> int:
     return int(np.min(multihost_utils.process_allgather(np.array([value])))) if jax.process_count() > 1 else value
 
 
+def from_main(value: int) -> int:
+    """The main process's value, on all."""
+    return int(multihost_utils.broadcast_one_to_all(np.array(value))) if jax.process_count() > 1 else value
+
+
 def gather_on_main(found: dict[int, tuple[np.ndarray, ...]], folder: Path) -> dict[int, tuple[np.ndarray, ...]] | None:
     """What the processes found, by number, on the main one; None on the others. Goes through files, for the arrays are
     of any shape.
@@ -153,6 +158,7 @@ def gather_on_main(found: dict[int, tuple[np.ndarray, ...]], folder: Path) -> di
         np.savez_compressed(folder / f"{jax.process_index()}.npz", allow_pickle=False, **arrays)
     wait_for_all("all have written what they found")
     if not is_main():
+        wait_for_all("what was found is read")  # the folder may be used again
         return None
     whole = dict(found)
     for index in range(1, jax.process_count()):
@@ -163,6 +169,7 @@ def gather_on_main(found: dict[int, tuple[np.ndarray, ...]], folder: Path) -> di
                     raise ValueError(f"two processes found number {number}")
                 whole[number] = tuple(arrays[f"{n} {place}"] for n, place in group)
     shutil.rmtree(folder)
+    wait_for_all("what was found is read")
     return whole
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from echoforge_jax import parallel
+from echoforge_jax.cluster import is_lost
 from echoforge_jax.training.log import say
 from echoforge_jax.training.state import TrainState
 
@@ -28,10 +29,6 @@ STATE, META, DIGEST = "state", "meta", "digest"
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read: says where, why, and what is still there."""
-
-
-class UnreadableCheckpoint(CheckpointError):
-    """One checkpoint is damaged; another may be whole."""
 
 
 class Checkpoints:
@@ -47,11 +44,13 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        if is_lost(error):
+            return  # waiting for the lost process would not end
         try:
             self.wait()
         except CheckpointError:
-            if kind is None:
+            if error is None:
                 raise
         self._last.close()
         self._best.close()
@@ -71,25 +70,35 @@ class Checkpoints:
 
     def restore(self, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """The last state that can be read, placed as `target` (shapes with our shardings), and its meta data. What
-        cannot be read is said, and not touched.
+        cannot be read is said, and not touched. The main process alone looks for it, so that all use the same.
 
         Raises:
-            CheckpointError: none can be read, or the last was made with another model.
+            CheckpointError: none can be read, or none is of this model.
         """
         faults: list[str] = []
-        for step in sorted(self._last.all_steps(), reverse=True):
-            fault, restored = "", None
-            try:
-                restored = self._restore(step, target)
-            except UnreadableCheckpoint as error:
-                fault = str(error)
-            if parallel.least(0 if fault else 1):  # all processes read it, or none uses it
-                for earlier in faults:
-                    say(f"{earlier}\nthe one before is used")
-                assert restored is not None
-                return restored
-            faults.append(fault or f"checkpoint {self._folder(step)} cannot be read by another process")
-        raise CheckpointError("\n".join(faults) or f"{self.root} holds no checkpoint")
+        chosen = -1
+        for step in sorted(self._last.all_steps(), reverse=True) if parallel.is_main() else ():
+            fault = _fault(self._folder(step), target)
+            if not fault:
+                chosen = step
+                break
+            faults.append(fault)
+        chosen = parallel.from_main(chosen)
+        if chosen < 0:
+            raise CheckpointError("\n".join(faults) or f"{self.root} holds no checkpoint that can be read")
+        for fault in faults:
+            say(f"{fault}\nthe one before is used")
+        args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target), META: ocp.args.JsonRestore()})
+        try:
+            restored = self._last.restore(chosen, args=args)
+        except Exception as error:  # Orbax raises what tensorstore, etils and the file system raise
+            raise CheckpointError(
+                f"{self._folder(chosen)} is whole, but cannot be read: {_first_line(error)}"
+            ) from error
+        # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
+        ours = jax.tree.map(lambda leaf: leaf.sharding, target)
+        state = jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=ours)(restored[STATE])
+        return state, {name: value for name, value in restored[META].items() if name != DIGEST}
 
     def set_aside_after(self, step: int) -> None:
         """Moves checkpoints later than `step` (they could not be read) out of the way, and removes what a killed run
@@ -101,39 +110,15 @@ class Checkpoints:
                 shutil.rmtree(aside, ignore_errors=True)
                 os.replace(self._folder(later), aside)
                 say(f"checkpoint {later} was moved to {aside}")
-            for torn in ocp.utils.tmp_checkpoints(checkpoints):
-                name = Path(str(torn)).name
-                say(f"{checkpoints / name} was being written when an earlier run ended: ignored and removed")
-                shutil.rmtree(checkpoints / name, ignore_errors=True)
+            for folder in (checkpoints, self.root / "best"):
+                for torn in (folder / name for name in os.listdir(folder) if ocp.utils.TMP_DIR_SUFFIX in name):
+                    shutil.rmtree(torn)
+                    say(f"{torn} was being written when an earlier run ended: ignored and removed")
         parallel.wait_for_all("checkpoints are in order")
         self._last.reload()
 
     def _folder(self, step: int) -> Path:
         return self.root / "checkpoints" / str(step)
-
-    def _restore(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        folder = self._folder(step)
-        args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target), META: ocp.args.JsonRestore()})
-        try:
-            differences = _differences(folder / STATE, target)  # before the reading: Orbax stops half-way through it
-            if differences:
-                shown = "; ".join(differences[:3]) + ("; ..." if len(differences) > 3 else "")
-                raise CheckpointError(
-                    f"checkpoint {folder} does not fit this run, {len(differences)} arrays differ: {shown}\n"
-                    "expected the state of the same model configuration; use another --workdir, or remove the folder"
-                )
-            restored = self._last.restore(step, args=args)
-        except CheckpointError:
-            raise
-        except Exception as error:  # Orbax raises what tensorstore, etils and the file system raise
-            raise UnreadableCheckpoint(f"checkpoint {folder} cannot be read: {_first_line(error)}") from error
-        # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
-        ours = jax.tree.map(lambda leaf: leaf.sharding, target)
-        state, meta = jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=ours)(restored[STATE]), restored[META]
-        saved = meta.pop(DIGEST, "")
-        if saved not in ("", found := digest(state, meta)):
-            raise UnreadableCheckpoint(f"checkpoint {folder} is damaged: its digest is {found}, not {saved}")
-        return state, meta
 
     def wait(self) -> None:
         """Blocks until every save is on disk.
@@ -185,6 +170,32 @@ def _word_sums(state: Any) -> list[jax.Array]:
     ]
 
 
+def _fault(folder: Path, target: TrainState) -> str:
+    """What is wrong with a checkpoint, "" where it is whole and fits. Reads all of it onto this process's first device;
+    other processes need not take part."""
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    try:
+        meta = json.loads((folder / META / "metadata").read_text(encoding="utf-8"))
+        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+            differences = _differences(checkpointer.metadata(folder / STATE).item_metadata.tree, target)
+            if differences:  # before the reading: Orbax stops half-way through it
+                shown = "; ".join(differences[:3]) + ("; ..." if len(differences) > 3 else "")
+                return (
+                    f"checkpoint {folder} does not fit this run, {len(differences)} arrays differ: {shown}\n"
+                    "expected the state of the same model configuration; use another --workdir, or remove the folder"
+                )
+            state = checkpointer.restore(folder / STATE, abstract_state(target, here))
+    except MemoryError:
+        raise
+    except Exception as error:  # Orbax raises what tensorstore, etils and the file system raise
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        return f"checkpoint {folder} cannot be read: {_first_line(error)}"
+    saved = meta.pop(DIGEST, "")
+    found = digest(state, meta)
+    return "" if saved in ("", found) else f"checkpoint {folder} is damaged: its digest is {found}, not {saved}"
+
+
 def abstract_state(shapes: Any, shardings: Any) -> Any:
     """`jax.eval_shape` of a state -> restore target that carries this run's shardings: a tree, or one of all."""
     if isinstance(shardings, jax.sharding.Sharding):
@@ -226,19 +237,22 @@ def load_inference(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     card = json.loads((folder / "card.json").read_text())
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=jax.process_index(), active_processes={jax.process_index()}, barrier_sync_key_prefix="alone"
-    )
-    with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         shapes = checkpointer.metadata(folder / "variables").item_metadata.tree
         target = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=here), shapes)
         return checkpointer.restore(folder / "variables", target), card
 
 
-def _differences(folder: Path, target: Any) -> list[str]:
-    """What the arrays stored in a folder and those of a tree do not share: names and shapes."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(folder).item_metadata.tree
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Orbax then waits for no other process."""
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix="alone"
+    )
+
+
+def _differences(tree: Any, target: Any) -> list[str]:
+    """What the arrays stored (by Orbax's meta data) and those of a tree do not share: names and shapes."""
     stored = {name: tuple(found.shape) for name, found in ocp.tree.to_flat_dict(tree, sep="/").items()}
     flat = ocp.tree.to_flat_dict(ocp.tree.serialize_tree(target, keep_empty_nodes=False), sep="/")
     wanted = {name: tuple(leaf.shape) for name, leaf in flat.items()}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 
@@ -33,10 +33,15 @@ class Clock:
 
     def batches(self, source: Iterable[T]) -> Iterator[T]:
         """The batches, timed as they come."""
-        for batch in source:
+        batches, end = iter(source), object()
+        while True:
+            asked = time.monotonic()
+            batch = next(batches, end)
+            if batch is end:
+                return
             if self._done is not None and self._done.done():
-                self._idle_s += time.monotonic() - max(self._done.result(), self._began)
-            yield batch
+                self._idle_s += time.monotonic() - max(self._done.result(), asked)
+            yield cast(T, batch)
 
     def dispatched(self, results: Any) -> None:
         """A step has been given to the device; `results` are what it will fill."""

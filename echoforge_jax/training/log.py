@@ -12,6 +12,7 @@ import rich.console
 import rich.progress
 from tensorboardX import SummaryWriter
 
+from data_pipelines.formats.camus_images import write_atomically
 from echoforge_jax import parallel
 
 METRICS = "metrics.jsonl"
@@ -28,8 +29,9 @@ class RunLog:
         self._file = self._board = None
         parallel.wait_for_all("metrics are read")
         if parallel.is_main():
-            self._file = (workdir / METRICS).open("w")
-            self._file.writelines(json.dumps(line) + "\n" for line in self.lines)
+            kept = "".join(json.dumps(line) + "\n" for line in self.lines)
+            write_atomically(workdir / METRICS, kept.encode())  # a kill before the next line loses none of these
+            self._file = (workdir / METRICS).open("a")
             self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_step + 1)
 
     def write(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:

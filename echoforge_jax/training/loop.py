@@ -203,7 +203,8 @@ class _Run:
         if meta["steps_per_epoch"] != self.steps_per_epoch:
             raise CheckpointError(
                 f"the checkpoint was made with {meta['steps_per_epoch']} steps an epoch, the data now give "
-                f"{self.steps_per_epoch}: records were added or removed; use another --workdir"
+                f"{self.steps_per_epoch} on {parallel.batch_parts(self.mesh)} devices: records were added or removed, "
+                "or unlabelled clips are shared out among another number of devices; use another --workdir"
             )
         checkpoints.set_aside_after(int(state.step))
         say(f"resumed from step {int(state.step)} of {self.total_steps}")

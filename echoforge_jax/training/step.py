@@ -6,7 +6,7 @@ Two compiled variants: while lambda is 0 the frozen copy is not run at all (meth
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,20 @@ from echoforge_jax.training.pseudo_labels import (
 from echoforge_jax.training.state import Networks, TrainState
 
 Metrics = dict[str, Array]
+
+
+class Part(NamedTuple):
+    """Which part of an accumulated batch this is, and how much its means count: the frames that it holds against the
+    mean over the parts. So the mean of the parts' gradients is the whole batch's."""
+
+    number: int | Array = 0
+    labelled: float | Array = 1.0
+    unlabelled: float | Array = 1.0
+
+
+WHOLE = Part()
+
+
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -45,33 +59,37 @@ def total_loss(
     config: Config,
     schedules: FlameRise,
     groups: int,
+    part: Part = WHOLE,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Any], Metrics]]:
     """Eq. 9 plus the terms that are ours (ARC's own mask, what is around the cavity, W), each reported apart."""
     variables = {"params": params["network"], "batch_stats": state.batch_stats}
     image = batch["image"]
     if config.semi.pseudo_labels in PERTURBED:
-        image = strong_view(image, jax.random.fold_in(jax.random.key(config.seed), state.step))
+        of_step = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        image = strong_view(image, jax.random.fold_in(of_step, part.number))
     applied: Any = networks.network.apply(variables, image, train=True, mutable=["batch_stats"])
     (outputs, _), updates = applied
     target = batch["mask"].astype(jnp.float32)
     labelled = batch["labelled"] * batch["valid"][:, None]
     bce, dice = losses.supervised(outputs.logits, target, labelled)
-    metrics: Metrics = {"bce": bce, "dice_loss": dice}
-    total = bce + dice
+    metrics: Metrics = {"bce": part.labelled * bce, "dice_loss": part.labelled * dice}
+    total = metrics["bce"] + metrics["dice_loss"]
     if outputs.seed_logits is not None:
         coarse = pooled_mask(batch, outputs.seed_logits.shape[2])
         per_frame = losses.cross_entropy_from_logits(outputs.seed_logits, coarse).mean((2, 3))
-        metrics["seed_bce"] = losses.weighted_mean(per_frame, labelled)
+        metrics["seed_bce"] = part.labelled * losses.weighted_mean(per_frame, labelled)
         total = total + config.semi.seed_weight * metrics["seed_bce"]
     if outputs.surroundings_logits is not None:
-        metrics["surroundings"] = surroundings_loss(outputs.surroundings_logits, batch["labels"], labelled)
+        around = surroundings_loss(outputs.surroundings_logits, batch["labels"], labelled)
+        metrics["surroundings"] = part.labelled * around
         total = total + config.semi.surroundings_weight * metrics["surroundings"]
     if outputs.uncertain_share is not None:
         valid = jnp.broadcast_to(batch["valid"][:, None], labelled.shape)
         metrics["uncertain_patch_share"] = losses.weighted_mean(outputs.uncertain_share, valid)
     if config.semi.pseudo_labels == "reforging":
         temperature = config.semi.cosine_temperature
-        metrics["reforging"] = reforging_loss(networks, params, outputs, batch, groups, temperature)
+        reforging = reforging_loss(networks, params, outputs, batch, groups, temperature)
+        metrics["reforging"] = part.labelled * reforging
         total = total + config.semi.reforging_weight * metrics["reforging"]
     if pseudo is not None:
         with jax.numpy_dtype_promotion("standard"):
@@ -81,7 +99,7 @@ def total_loss(
         confidence = jnp.maximum(pseudo.probability, 1.0 - pseudo.probability)
         confident = (confidence >= tau).astype(jnp.float32) * unlabelled[..., None, None]
         hard = (pseudo.probability >= 0.5).astype(jnp.float32)
-        metrics["unsupervised"] = losses.unsupervised(outputs.logits, hard, confident)
+        metrics["unsupervised"] = part.unlabelled * losses.unsupervised(outputs.logits, hard, confident)
         total = total + weight * metrics["unsupervised"]
         metrics |= {"lambda": weight, "tau": tau}
         metrics["confident_share"] = losses.weighted_mean(confident.mean((2, 3)), unlabelled)
@@ -125,25 +143,29 @@ def make_step(
     groups = parallel.batch_parts(mesh)
     decay = config.optimiser.ema_decay
 
-    def gradients_of(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
+    def gradients_of(state: TrainState, batch: Batch, part: Part = WHOLE) -> tuple[Any, Any, Metrics]:
         pseudo = None
         if with_pseudo_labels:
             pseudo = pseudo_labels(networks, state, batch, groups, config.semi)
         gradient = jax.grad(total_loss, has_aux=True)
         gradients, (batch_stats, metrics) = gradient(
-            state.params, state, batch, pseudo, networks, config, schedules, groups
+            state.params, state, batch, pseudo, networks, config, schedules, groups, part
         )
         return gradients, batch_stats, metrics
 
     def accumulated(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
-        """Means of the parts' gradients and metrics; each part has its own means over labelled frames and its own
-        statistics in batch norm, whose running ones pass from part to part."""
-        def add(carry: tuple[Any, Any], part: Batch) -> tuple[tuple[Any, Any], Metrics]:
+        """Means of the parts' gradients and metrics; each part has its own statistics in batch norm, whose running ones
+        pass from part to part."""
+
+        def add(carry: tuple[Any, Any], rows_and_part: tuple[Batch, Part]) -> tuple[tuple[Any, Any], Metrics]:
             total, batch_stats = carry
-            gradients, batch_stats, metrics = gradients_of(state.replace(batch_stats=batch_stats), part)
+            gradients, batch_stats, metrics = gradients_of(state.replace(batch_stats=batch_stats), *rows_and_part)
             return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
 
-        parts = parallel.in_parts(batch, mesh, accumulate)
+        rows = parallel.in_parts(batch, mesh, accumulate)
+        valid = rows["valid"][..., None]
+        frames = [(rows["labelled"] * valid).sum((1, 2)), ((1.0 - rows["labelled"]) * valid).sum((1, 2))]
+        parts = rows, Part(jnp.arange(accumulate), *(n / jnp.maximum(n.mean(), 1e-6) for n in frames))
         start = jax.tree.map(jnp.zeros_like, state.params), state.batch_stats
         (total, batch_stats), metrics = jax.lax.scan(add, start, parts)
         mean = jax.tree.map(lambda gradient: gradient / accumulate, total)

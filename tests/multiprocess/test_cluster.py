@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 
+from echoforge_jax.cli import FAILED
 from echoforge_jax.cluster import (
     LAUNCH,
     ROLL,
@@ -19,9 +21,11 @@ from echoforge_jax.cluster import (
     find_launch,
     given_by_hand,
     missing_text,
+    others_are_there,
     present,
     start,
 )
+from echoforge_jax.training.checkpoint import CheckpointError
 
 SLURM = {
     "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8", "SLURM_PROCID": "5",
@@ -88,15 +92,17 @@ def test_the_roll_forgets_earlier_runs(tmp_path: Path):
     assert missing_text(Launch("SLURM", 4, 0), there) == "2 of 4 processes are missing: [1, 2]; there: 0 (h0), 3 (h3)"
 
 
-def _start(roll: Path, processes: int, process: int, port: int, timeout_s: int) -> subprocess.CompletedProcess:
+def _start(
+    roll: Path, processes: int, process: int, port: int, timeout_s: int, then: str = "", **variables: str
+) -> subprocess.CompletedProcess:
     program = (
         "import sys; from pathlib import Path; from echoforge_jax.cli import exit_with; "
         "from echoforge_jax.cluster import *\n"
         "with exit_with(): start('on', Path(sys.argv[1]), given_by_hand(sys.argv[4], *map(int, sys.argv[2:4])), "
-        "float(sys.argv[5]))"
+        f"float(sys.argv[5])); {then}"
     )
     arguments = [str(roll), str(processes), str(process), f"localhost:{port}", str(timeout_s)]
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"https_proxy": "http://nowhere:1"}
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | variables
     return subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=Path(__file__).parents[2], env=environment, text=True,
         capture_output=True, timeout=120, check=False,
@@ -107,10 +113,35 @@ def test_a_missing_process_is_named_after_the_time_out(tmp_path: Path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    done = _start(tmp_path, 3, 0, port, 5)
+    done = _start(tmp_path, 3, 0, port, 5, https_proxy="http://nowhere:1")
     assert done.returncode == LAUNCH
     assert "2 of 3 processes are missing: [1, 2]" in done.stderr and f"0 ({socket.gethostname()})" in done.stderr
     assert "https_proxy" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_only_what_says_that_another_is_gone_is_taken_for_a_lost_process(monkeypatch, capsys):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    lost = jax.errors.JaxRuntimeError("UNAVAILABLE: socket closed")
+    while_saving = CheckpointError("a checkpoint could not be written")
+    while_saving.__cause__ = lost
+    gloo = ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")
+    for error in (lost, gloo, while_saving):
+        with pytest.raises(SystemExit, match=str(LAUNCH)), others_are_there():
+            raise error
+        assert f"another was probably lost ({error})" in capsys.readouterr().err
+    ours = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes")
+    for error in (ours, ValueError("no connection to DIR: a barrier of 2 m"), CheckpointError("disk full")):
+        with pytest.raises(type(error)), others_are_there():
+            raise error
+
+
+def test_a_bug_in_one_of_several_processes_ends_it_at_once_with_its_trace(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    done = _start(tmp_path, 1, 0, port, 20, "raise ZeroDivisionError('a bug')")
+    assert done.returncode == FAILED and "ZeroDivisionError: a bug" in done.stderr
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path):

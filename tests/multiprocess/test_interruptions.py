@@ -33,14 +33,16 @@ def saved_steps(workdir: Path) -> list[int]:
     return sorted(int(p.name) for p in (folder.iterdir() if folder.is_dir() else ()) if p.name.isdigit())
 
 
-def kill_while_saving(job: Job, checkpoints: Path) -> bool:
-    """Kills the process while a checkpoint is half-written; False where it was too quick each time."""
+def half_written(workdir: Path) -> list[str]:
+    return [name for name in os.listdir(workdir / "checkpoints") if "tmp" in name]
+
+
+def kill_while_saving(job: Job, checkpoints: Path) -> None:
+    """Kills the process while a checkpoint is half-written (it may be just whole by then)."""
     while job.processes[0].poll() is None:
         if any("tmp" in name for name in (os.listdir(checkpoints) if checkpoints.is_dir() else ())):
             job.kill()
-            return any("tmp" in name for name in os.listdir(checkpoints))
         time.sleep(0.0005)
-    return False
 
 
 def test_three_kills_change_nothing(straight: Path, tmp_path: Path):
@@ -48,20 +50,22 @@ def test_three_kills_change_nothing(straight: Path, tmp_path: Path):
     workdir, moments = tmp_path / "run", random.Random(7)
     job = Job(workdir, **ONE)
     wait_for_step(job, workdir, 1)
-    torn = kill_while_saving(job, workdir / "checkpoints")
+    kill_while_saving(job, workdir / "checkpoints")
+    torn = half_written(workdir)
     job = Job(workdir, **ONE)
     before = max(losses(workdir))
     wait_for_step(job, workdir, before + 1)
     time.sleep(moments.uniform(0, 0.3))
     printed = job.kill()
-    assert ("was being written when an earlier run ended" in printed) == torn, printed
+    for name in torn:
+        assert f"{name} was being written when an earlier run ended" in printed, printed
     job = Job(workdir, **ONE)
     wait_for_step(job, workdir, max(losses(workdir)) + 1)
     job.kill()
     job = Job(workdir, **ONE)
     (printed,) = job.wait()
     assert job.codes == [cli.OK], printed
-    assert losses(workdir) == losses(straight)
+    assert losses(workdir) == losses(straight) and not half_written(workdir)
     ours, theirs = (load_inference(folder / "inference")[0] for folder in (workdir, straight))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     assert (workdir / "per_frame.csv").read_bytes() == (straight / "per_frame.csv").read_bytes()
@@ -75,12 +79,12 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight: Pat
     last = workdir / "checkpoints" / str(steps[-1])
     for data in (last / "state").glob("**/d/*"):
         data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
-    job = Job(workdir, **ONE, **{"data.root": straight / "simulated"})
-    (printed,) = job.wait()
-    assert job.codes == [cli.OK], printed
+    job = Job(workdir, 2, **ONE | {"devices": 2, "data.root": straight / "simulated"})
+    printed, _ = job.wait()
+    assert job.codes == [cli.OK] * 2, job.printed
     assert f"{last} cannot be read" in printed and f"resumed from step {steps[-2]}" in printed
     assert (workdir / f"unreadable_{steps[-1]}").is_dir() and last.is_dir()  # written anew
-    assert losses(workdir) == losses(straight)
+    assert losses(workdir) == pytest.approx(losses(straight), abs=1e-4)  # the last step's sums in another order
 
 
 def test_the_others_end_when_one_is_killed_and_a_new_start_goes_on(tmp_path: Path):

@@ -39,7 +39,7 @@ def flip_bits(root: Path) -> None:
     target = abstract_state(jax.eval_shape(lambda: state_at(1)), here)
     noticed = 0
     for file in (root / "checkpoints" / "2").rglob("*"):
-        if not file.is_file() or file.name.startswith("_"):  # Orbax's notes on time and commit are not read back
+        if not file.is_file():
             continue
         content = file.read_bytes()
         for place in (len(content) // 4, len(content) // 2, 3 * len(content) // 4):

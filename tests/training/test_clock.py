@@ -10,6 +10,7 @@ import pytest
 
 from echoforge_jax.config import ConfigError
 from echoforge_jax.training.clock import Clock, Profile, steps_of
+from echoforge_jax.training.log import RunLog, read_metrics
 
 
 def slow_step(x: np.ndarray) -> np.ndarray:
@@ -52,6 +53,16 @@ def test_checkpoints_are_timed_apart():
     clock.close()
 
 
+def test_saving_is_no_waiting_for_data():
+    clock = Clock()
+    for _ in clock.batches(range(3)):
+        clock.dispatched(jnp.zeros(()))
+        with clock.saving():
+            time.sleep(0.3)
+    assert clock.values(clips=2)["data_wait_share"] * clock.values(clips=2)["step_s"] < 0.1
+    clock.close()
+
+
 def test_a_trace_of_the_steps_that_were_asked_for(tmp_path: Path):
     profile = Profile(steps_of("2:3"), str(tmp_path / "profile"))
     written = []
@@ -63,3 +74,13 @@ def test_a_trace_of_the_steps_that_were_asked_for(tmp_path: Path):
     for text in ("3", "0:2", "5:4", "a:b"):
         with pytest.raises(ConfigError, match="FIRST:LAST"):
             steps_of(text)
+
+
+def test_a_resumed_log_is_on_disk_before_anything_new(tmp_path: Path):
+    first = RunLog(tmp_path, 0)
+    for step in (1, 2):
+        first.write("train", step, 1, {"loss": 1.0 / step})
+    first.close()
+    again = RunLog(tmp_path, 1)  # a kill now would find this on disk
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1]
+    again.close()

@@ -190,6 +190,12 @@ def test_a_checkpoint_of_another_model_is_refused(run_config: Config, finished: 
         last_state(other, tmp_path)
 
 
+def test_other_epochs_than_the_checkpoints_are_refused(run_config: Config, finished: Path, tmp_path: Path):
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    with pytest.raises(CheckpointError, match=r"made with 2 steps an epoch, the data now give 3 on 4 devices"):
+        train(with_training(run_config, steps_per_epoch=3), tmp_path)
+
+
 def test_a_signal_late_in_a_step_still_saves(run_config: Config, tmp_path: Path, monkeypatch):
     """It comes after the loop has decided whether this step is saved."""
     original = loop.RunLog.write

@@ -34,7 +34,8 @@ def test_same_losses_on_any_mesh(semi_config: Config, one_device: Trainer):
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config: Config):
-    """Group norm, and every clip labelled alike: a batch's parts then have nothing in common but the parameters."""
+    """Group norm: a batch's parts then have nothing in common but the parameters. They differ in labelled frames and in
+    clips that count."""
     model = dataclasses.replace(tiny_config.model, norm="group", anchor_recalibration=False, temporal_fusion=False)
     semi, training = dataclasses.replace(tiny_config.semi, pseudo_labels="none"), tiny_config.training
     config = dataclasses.replace(tiny_config, model=model, semi=semi)
@@ -46,6 +47,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config: Config)
         for n in (1, 2)
     )  # fmt: skip
     batch = disc_batch(clips=8)
+    batch["valid"][[2, 3, 6]] = 0  # of two devices with four clips each the second halves
+    batch["labelled"][7, 1:] = 0
     expected, (one,) = whole.run(whole.start(), batch)
     parts.initial = whole.initial
     found, (other,) = parts.run(parts.start(), batch)
