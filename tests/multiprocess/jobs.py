@@ -5,7 +5,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from echoforge_jax.training.log import read_metrics
 from tests.conftest import FAST_COMPILATION
@@ -21,9 +23,13 @@ SMALL = {
 
 
 class Job:
-    """`processes` processes of one training, with `devices / processes` devices each."""
+    """`processes` processes of one training, with `devices / processes` devices each; `environments` holds further
+    variables of single processes."""
 
-    def __init__(self, workdir: Path, processes: int = 1, devices: int = 4, **changes):
+    def __init__(
+        self, workdir: Path, processes: int = 1, devices: int = 4,
+        environments: Mapping[int, Mapping[str, str]] = MappingProxyType({}), **changes,
+    ):  # fmt: skip
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
@@ -39,8 +45,9 @@ class Job:
         }
         self.processes = [
             subprocess.Popen(
-                [*command, *together, *([f"--process_id={i}"] if together else [])], cwd=REPOSITORY, env=environment,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                [*command, *together, *([f"--process_id={i}"] if together else [])], cwd=REPOSITORY,
+                env={**environment, **environments.get(i, {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True,
             )
             for i in range(processes)
         ]  # fmt: skip
