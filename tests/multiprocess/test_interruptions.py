@@ -107,7 +107,7 @@ def test_none_saves_where_one_process_has_no_space(straight: Path, tmp_path: Pat
     job = Job(workdir, 2, **two)
     printed = job.wait()
     assert job.codes == [cli.OK] * 2 and f"resumed from step {last}" in printed[0], printed
-    assert losses(workdir) == pytest.approx(losses(straight), abs=1e-4)
+    assert losses(workdir) == pytest.approx(losses(straight), abs=5e-4)  # all steps' sums in another order
 
 
 def test_the_others_end_when_one_is_killed_and_a_new_start_goes_on(tmp_path: Path):
