@@ -88,7 +88,7 @@ def row(found: dict[str, Any], all_found: Sequence[dict[str, Any]]) -> dict[str,
         "of bf16 peak": f"{100 * share:.0f} %",
         "collectives": f"{sums['count']} ({sums['asynchronous']} async), {sums['bytes'] / 1e6:.1f} MB",
         "clips/s": f"{clips_per_s:.0f}",
-        "h for 50 epochs": f"{EPOCHS * ECHONET_TRAINING_CLIPS / clips_per_s / 3600:.3f}",
+        "h for 50 epochs": f"{EPOCHS * ECHONET_TRAINING_CLIPS / clips_per_s / 3600:.2g}",
         "weak scaling": f"{100 * seconds_of(base)[0] / seconds:.1f} % of {base['chips']} chips"
         if base is not found else "-",
     }  # fmt: skip

@@ -94,20 +94,15 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight: Pat
     assert losses(workdir) == pytest.approx(losses(straight), abs=1e-4)  # the last step's sums in another order
 
 
-def test_none_saves_where_one_process_has_no_space(straight: Path, tmp_path: Path):
+def test_none_saves_where_one_process_has_no_space(tmp_path: Path):
     workdir = tmp_path / "run"
     (tmp_path / "sitecustomize.py").write_text(FULL)
-    two = ONE | {"devices": 2, "data.root": straight / "simulated"}
-    job = Job(workdir, 2, **two, environments={1: {"PYTHONPATH": str(tmp_path)}})
+    job = Job(workdir, 2, devices=2, environments={1: {"PYTHONPATH": str(tmp_path)}})
     printed = job.wait()
     assert job.codes == [cli.STORAGE] * 2, printed
     last = saved_steps(workdir)[-1]
     assert "the disk is full: [Errno 28] 0 MB free" in printed[0]
     assert f"the last good checkpoint is step {last};" in printed[0]
-    job = Job(workdir, 2, **two)
-    printed = job.wait()
-    assert job.codes == [cli.OK] * 2 and f"resumed from step {last}" in printed[0], printed
-    assert losses(workdir) == pytest.approx(losses(straight), abs=5e-4)  # all steps' sums in another order
 
 
 def test_the_others_end_when_one_is_killed_and_a_new_start_goes_on(tmp_path: Path):
