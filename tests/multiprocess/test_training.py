@@ -10,6 +10,12 @@ from echoforge_jax import cli
 from tests.multiprocess.jobs import Job, losses, wait_for_step
 
 SPLIT = {"training.mesh": "(('data', 2), ('fsdp', 2))"}
+# Every save takes a second, so that a signal comes before the eight steps are over.
+SLOW = """
+import shutil, time
+usage = shutil.disk_usage
+shutil.disk_usage = lambda root: (time.sleep(1), usage(root))[1]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,8 @@ def test_other_processes_go_on(between: list[tuple[int, dict]], tolerance: float
     """A signal to one of two processes stops both; others go on by a step each; two finish and score."""
     workdir, expected = tmp_path / "run", losses(straight)
     assert len(expected) == 8
-    job = Job(workdir, 2)
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    job = Job(workdir, 2, environments={0: {"PYTHONPATH": str(tmp_path)}})
     wait_for_step(job, workdir, 1)
     job.processes[1].send_signal(signal.SIGTERM)
     printed = job.wait()
