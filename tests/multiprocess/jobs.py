@@ -38,7 +38,7 @@ class Job:
             sys.executable, "-m", "echoforge_jax.train", "--config=configs/quickstart.py", f"--workdir={workdir}",
             *(f"--config.{name}={value}" for name, value in fields.items()),
         ]  # fmt: skip
-        together = [f"--coordinator=localhost:{port}", f"--processes={processes}", "--heartbeat_s=10"]
+        together = [f"--coordinator=localhost:{port}", f"--processes={processes}", "--heartbeat_s=30"]
         together = together if processes > 1 else []
         environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {
             "XLA_FLAGS": f"{FAST_COMPILATION} --xla_force_host_platform_device_count={devices // processes}"
