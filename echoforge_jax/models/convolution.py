@@ -1,8 +1,8 @@
 """Convolutions as this project uses them: NHWC, torchvision's symmetric padding, He initialisation.
 
 Where XLA's own is slow on a CPU, another form of the same arithmetic stands in (docs/results.md has the ratios): a 1x1
-convolution is a matrix product, the gradient of a larger kernel is one matrix product a tap, and max pooling is a
-maximum of shifted maps. `plain_convolutions` switches all of that off, for the benchmark.
+convolution is a matrix product, max pooling is a maximum of shifted maps, and without AVX-512 the gradient of a larger
+kernel is one matrix product a tap. `plain_convolutions` switches all of that off, for the benchmark.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import einops
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 kaiming = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")  # He et al. 2015, for what a ReLU follows
@@ -49,6 +50,9 @@ def conv_general_dilated(lhs: Array, rhs: Array, window_strides: Any, padding: A
 
 
 Pairs = tuple[tuple[int, int], ...]
+# With AVX-512 XLA's kernel gradients run at 90 to 195 GFLOP/s, a product a tap (which has to copy its transposed map)
+# at 40 to 160; with AVX2 the taps were the faster ones.
+TAPS_PAY = not {"X86_V4", "AVX512F"} & set(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
 FEWEST_CHANNELS = 64  # below, a matrix product a tap is too narrow to pay for the longer program
 
 
@@ -60,7 +64,7 @@ def _xla_convolution(x: Array, kernel: Array, strides: tuple[int, int], padding:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _spatial_convolution(x: Array, kernel: Array, strides: tuple[int, int], padding: Pairs, precision: Any) -> Array:
-    """XLA's convolution; on a CPU the gradient of its kernel is made tap by tap."""
+    """XLA's convolution; on a CPU without AVX-512 the gradient of its kernel is made tap by tap."""
     return _xla_convolution(x, kernel, strides, padding, precision)
 
 
@@ -87,8 +91,8 @@ def _backward(
         ]
         return jnp.stack(taps).reshape(kernel.shape)
 
-    wide = x.shape[-1] >= FEWEST_CHANNELS
-    of_kernel = jax.lax.platform_dependent(x, gradient, cpu=by_tap if wide else by_xla, default=by_xla)
+    taps = TAPS_PAY and x.shape[-1] >= FEWEST_CHANNELS
+    of_kernel = jax.lax.platform_dependent(x, gradient, cpu=by_tap if taps else by_xla, default=by_xla)
     return of_x, of_kernel
 
 

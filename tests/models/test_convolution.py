@@ -10,7 +10,11 @@ from echoforge_jax.models import convolution
 
 @pytest.mark.parametrize(("size", "stride", "channels"), [(3, 1, 64), (3, 2, 64), (3, 1, 4), (7, 2, 3), (1, 1, 16)])
 @pytest.mark.parametrize("side", [8, 9])
-def test_convolution_and_its_gradients_equal_xla(size: int, stride: int, channels: int, side: int):
+@pytest.mark.parametrize("taps", [True, False])
+def test_convolution_and_its_gradients_equal_xla(
+    monkeypatch: pytest.MonkeyPatch, size: int, stride: int, channels: int, side: int, taps: bool
+):
+    monkeypatch.setattr(convolution, "TAPS_PAY", taps)
     keys = jax.random.split(jax.random.key(size * side + stride), 3)
     x = jax.random.normal(keys[0], (2, side, side, channels))
     layer = convolution.conv(5, size, stride)
