@@ -118,6 +118,9 @@ class SemiConfig:
     surroundings_weight: float = 0.5  # BCE + Dice on myocardium and left atrium, where the model has their heads
     reforging_weight: float = 1.0  # the term that trains Wq, Wk, Wv
     reforging_residual: bool = False  # F^_U = F_U + A V^T instead of eq. 6's A V^T
+    own_weight: float = 0.0  # of the frozen copy's own prediction beside the two reforged ones, which share the rest
+    teacher: str = "last"  # the frozen copy holds the epoch's last parameters, or their average (config.optimiser.ema_decay)
+    strong_student: bool = False  # the student sees clips without labels with strong changes (always for the others)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +244,7 @@ def _check(c: Config) -> None:
             c.semi.pseudo_labels,
             ("reforging", "none", "threshold", "mean_teacher", *WAYS),
         ),
+        "config.semi.teacher": (c.semi.teacher, ("last", "average")),
         "config.evaluation.split": (c.evaluation.split, ("auto", "train", "validation", "test")),
     }
     for path, (found, allowed) in choices.items():
@@ -264,6 +268,10 @@ def _check(c: Config) -> None:
         )
     if c.semi.pseudo_labels == "mean_teacher" and not c.optimiser.ema_decay:
         raise ConfigError("config.semi.pseudo_labels='mean_teacher' needs config.optimiser.ema_decay, e.g. 0.99")
+    if c.semi.teacher == "average" and not c.optimiser.ema_decay:
+        raise ConfigError("config.semi.teacher='average' needs config.optimiser.ema_decay, e.g. 0.99")
+    if not 0 <= c.semi.own_weight < 1:
+        raise ConfigError(f"config.semi.own_weight is {c.semi.own_weight}; expected 0 <= own_weight < 1")
     if not 0 < c.data.labelled_fraction <= 1:
         raise ConfigError(f"config.data.labelled_fraction is {c.data.labelled_fraction}; expected 0 < fraction <= 1")
     for part in c.model.rematerialise:

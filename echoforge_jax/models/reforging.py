@@ -78,8 +78,9 @@ class Partners(NamedTuple):
 def find_partners(
     labelled: Float[Array, "g t"], view: Int[Array, " g"], record: Int[Array, " g"], *, exclude_self: bool
 ) -> Partners:
-    """The partner of every frame: the nearest labelled frame in time of its own clip; if that has none, the first
-    labelled frame of another clip of the group, one of the same view before others, the lowest record id first.
+    """The partner of every frame: the nearest labelled frame in time of its own clip; if that has none, a labelled
+    frame of another clip of the group: of the same view before others, then the nearest in time (clips run from ED to
+    ES: ED is reforged from an ED), then the lowest record id.
 
     Ties go to the earlier frame. With `exclude_self`, a labelled frame is not its own partner (ED and ES reforge each
     other); such a frame looks no further than what else is labelled.
@@ -91,8 +92,9 @@ def find_partners(
     far = clips * frames
     same_clip = clip[:, None] == clip[None, :]
     other_view = (view[clip][:, None] != view[clip][None, :]).astype(jnp.int32)
-    elsewhere = frames + (other_view * clips + rank[clip][None, :]) * frames + time[None, :]
-    cost = jnp.where(same_clip, jnp.abs(time[:, None] - time[None, :]), elsewhere)
+    apart = jnp.abs(time[:, None] - time[None, :])
+    elsewhere = frames + ((other_view * frames + apart) * clips + rank[clip][None, :]) * frames + time[None, :]
+    cost = jnp.where(same_clip, apart, elsewhere)
     usable = jnp.broadcast_to((labelled.reshape(-1) > 0)[None, :], cost.shape)
     if exclude_self:
         usable &= ~jnp.eye(far, dtype=bool)

@@ -30,7 +30,9 @@ SHORT = {  # of the fields that cells change, in a cell's name; True: the value 
     "semi.flamerise": ("without_flamerise", False), "model.anchors": ("anchors", True), "model.neighbours": ("k", True),
     "data.labelled_fraction": ("labels", True), "model.temperature": ("temperature", True),
     "semi.reforging_residual": ("residual", False), "semi.seed_weight": ("seed_weight", True),
-    "semi.lambda_max": ("lambda", True),
+    "semi.lambda_max": ("lambda", True), "optimiser.ema_decay": ("average", True),
+    "semi.teacher": ("teacher", True), "semi.strong_student": ("strong", False), "semi.own_weight": ("own", True),
+    "semi.burn_in": ("from", True), "data.labelled_clips_per_batch": ("rows", True),
 }  # fmt: skip
 
 
@@ -54,6 +56,8 @@ class Cell:
         else:
             strategy = self.changes.get("semi.pseudo_labels", "reforging")
             parts.append("full" if strategy == "reforging" else strategy)
+            if strategy == "mean_teacher":  # has an average in any case
+                changed.pop("optimiser.ema_decay", None)
         for name, (short, with_value) in SHORT.items():
             if name in changed:
                 value = changed[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -125,7 +126,8 @@ class _Run:
         self.init = lambda key: initial_state(config, self.optimiser, key, start)
         self.shapes = jax.eval_shape(self.init, jax.random.key(config.seed))
         self.shardings = parallel.state_shardings(mesh, self.shapes, config.training.split_from)
-        self.refresh = jax.jit(refresh_frozen, out_shardings=self.shardings, donate_argnums=0)
+        refresh = functools.partial(refresh_frozen, teacher=config.semi.teacher)
+        self.refresh = jax.jit(refresh, out_shardings=self.shardings, donate_argnums=0)
         self._compiled: dict[bool, Step] = {}
 
     def go(self, checkpoints: Checkpoints, stop: dict[str, bool], profile: Profile) -> Outcome:

@@ -22,7 +22,7 @@ from echoforge_jax.training.state import Networks, TrainState
 
 Batch = dict[str, Array]
 STRONG_NOISE = 0.05  # standard deviation, grey levels of 0..1
-PERTURBED = ("threshold", "mean_teacher")  # strategies whose student sees `strong_view`
+PERTURBED = ("threshold", "mean_teacher")  # strategies whose student sees `strong_view` in any case
 
 
 class PseudoLabels(NamedTuple):
@@ -101,7 +101,7 @@ def pseudo_labels(networks: Networks, state: TrainState, batch: Batch, groups: i
     - "registration", "deformation": labels that the data carry already (`data_pipelines.propagation`).
     """
     if config.pseudo_labels == "reforging":
-        found = _reforged(networks, state.frozen, batch, groups, config.cosine_temperature)
+        found = _reforged(networks, state.frozen, batch, groups, config)
     elif config.pseudo_labels in WAYS:
         mask = batch["mask"].astype(jnp.float32)
         found = PseudoLabels(jnp.where(batch["mask"] == UNDECIDED, 0.5, mask), batch["annotated"])
@@ -113,9 +113,17 @@ def pseudo_labels(networks: Networks, state: TrainState, batch: Batch, groups: i
     return PseudoLabels(*jax.lax.stop_gradient(found))
 
 
+def student_view(batch: Batch, key: PRNGKeyArray) -> Float[Array, "b t h w"]:
+    """What the student sees where it has to reproduce labels that were made of the clean clip: `strong_view`, but clips
+    whose every frame is labelled as they are."""
+    image = batch["image"]
+    clean = batch["labelled"].all(1)[:, None, None, None]
+    return jnp.where(clean, image, strong_view(image, key))
+
+
 def strong_view(image: Float[Array, "b t h w"], key: PRNGKeyArray) -> Float[Array, "b t h w"]:
-    """What the student of "threshold" and "mean_teacher" sees: one draw of gamma, contrast and brightness a clip, and
-    noise. Intensities only (no CutMix, no perturbed features)."""
+    """One draw of gamma, contrast and brightness a clip, and noise. Intensities only (no CutMix, no perturbed
+    features)."""
     keys = jax.random.split(key, 4)
     draw = lambda k, low, high: jax.random.uniform(k, (image.shape[0], 1, 1, 1), minval=low, maxval=high)
     image = jnp.power(jnp.maximum(image, 1e-6), jnp.exp2(draw(keys[0], -1.0, 1.0)))
@@ -125,16 +133,19 @@ def strong_view(image: Float[Array, "b t h w"], key: PRNGKeyArray) -> Float[Arra
 
 
 def _reforged(
-    networks: Networks, frozen: dict[str, Any], batch: Batch, groups: int, temperature: float
+    networks: Networks, frozen: dict[str, Any], batch: Batch, groups: int, config: SemiConfig
 ) -> PseudoLabels:
-    """CPR's pseudo-labels, the frozen copy in evaluation mode."""
+    """CPR's pseudo-labels, the frozen copy in evaluation mode; with `config.own_weight` its own prediction beside."""
     variables = {"params": frozen["params"]["network"], "batch_stats": frozen["batch_stats"]}
     outputs, _ = networks.network.apply(variables, batch["image"], train=False)
     partners = partners_in_groups(batch, groups, exclude_self=False)
     every = jnp.broadcast_to(jnp.arange(batch["labelled"].shape[1])[None], batch["labelled"].shape)
     probability = reforge_frames(
-        networks, frozen["params"], outputs.features, batch, partners, every, groups, temperature
+        networks, frozen["params"], outputs.features, batch, partners, every, groups, config.cosine_temperature
     )
+    own = config.own_weight
+    if own:
+        probability = own * jax.nn.sigmoid(outputs.logits) + (1.0 - own) * probability
     return PseudoLabels(probability, partners.exists.astype(jnp.float32))
 
 

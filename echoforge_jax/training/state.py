@@ -107,9 +107,11 @@ def copy_of(tree: Any) -> Any:
     return jax.tree.map(jnp.copy, tree)
 
 
-def refresh_frozen(state: TrainState) -> TrainState:
-    """CPR's "epoch t-1 flow" (method: section 4): at an epoch's end the frozen copy becomes what has been learned."""
-    return state.replace(frozen=copy_of({"params": state.params, "batch_stats": state.batch_stats}))
+def refresh_frozen(state: TrainState, teacher: str) -> TrainState:
+    """CPR's "epoch t-1 flow" (method: section 4): at an epoch's end the frozen copy becomes what has been learned, the
+    network's `teacher` "last" parameters or their "average"."""
+    params = state.params if teacher == "last" else {**state.params, "network": state.ema}
+    return state.replace(frozen=copy_of({"params": params, "batch_stats": state.batch_stats}))
 
 
 def inference_variables(state: TrainState) -> dict[str, Any]:

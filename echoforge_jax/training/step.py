@@ -28,7 +28,7 @@ from echoforge_jax.training.pseudo_labels import (
     pooled_mask,
     pseudo_labels,
     reforging_loss,
-    strong_view,
+    student_view,
 )
 from echoforge_jax.training.state import Networks, TrainState
 
@@ -64,9 +64,9 @@ def total_loss(
     """Eq. 9 plus the terms that are ours (ARC's own mask, what is around the cavity, W), each reported apart."""
     variables = {"params": params["network"], "batch_stats": state.batch_stats}
     image = batch["image"]
-    if config.semi.pseudo_labels in PERTURBED:
+    if config.semi.pseudo_labels in PERTURBED or config.semi.strong_student:
         of_step = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        image = strong_view(image, jax.random.fold_in(of_step, part.number))
+        image = student_view(batch, jax.random.fold_in(of_step, part.number))
     applied: Any = networks.network.apply(variables, image, train=True, mutable=["batch_stats"])
     (outputs, _), updates = applied
     target = batch["mask"].astype(jnp.float32)

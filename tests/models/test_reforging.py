@@ -119,12 +119,12 @@ def partner_oracle(clip, frame, labelled, view, record, exclude_self):
         nearest = min(own, key=lambda t: (abs(t - frame), t))
         return clip * frames + nearest
     others = [
-        (view[c] != view[clip], record[c], t, c)
+        (view[c] != view[clip], abs(t - frame), record[c], t, c)
         for c in range(clips) for t in range(frames) if c != clip and labelled[c, t]
     ]  # fmt: skip
     if not others:
         return None
-    _, _, t, c = min(others)
+    *_, t, c = min(others)
     return c * frames + t
 
 
@@ -164,10 +164,10 @@ def test_partner_is_the_nearest_labelled_frame_of_the_clip_and_ties_go_to_the_ea
     assert index == [[0, 0, 0, 4, 4]] and exists == [[True] * 5]
 
 
-def test_partner_of_a_clip_without_labels_has_its_view_first_then_the_lowest_record():
+def test_partner_of_a_clip_without_labels_has_its_view_then_its_place_in_time_then_the_lowest_record():
     labelled = [[0, 0], [0, 1], [1, 1], [1, 0]]
-    assert partners(labelled, [1, 0, 1, 1], [9, 1, 5, 3])[0][0] == [6, 6]  # its view: records 5 and 3
-    assert partners(labelled, [0, 1, 1, 1], [9, 1, 5, 3])[0][0] == [3, 3]  # no such view: record 1, its frame 1
+    assert partners(labelled, [1, 0, 1, 1], [9, 1, 5, 3])[0][0] == [6, 5]  # its view: record 3's frame 0, record 5's frame 1
+    assert partners(labelled, [0, 1, 1, 1], [9, 1, 5, 3])[0][0] == [6, 3]  # no such view: records 3 and 1
 
 
 def test_partner_of_ed_is_es_and_back():

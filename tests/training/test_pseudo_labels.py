@@ -10,7 +10,7 @@ import pytest
 from data_pipelines.propagation import UNDECIDED
 from echoforge_jax.config import ConfigError, default_config, read_config
 from echoforge_jax.training import flamerise
-from echoforge_jax.training.pseudo_labels import pseudo_labels, strong_view
+from echoforge_jax.training.pseudo_labels import pseudo_labels, strong_view, student_view
 from echoforge_jax.training.step import total_loss
 from tests.training.conftest import Trainer, disc_batch
 
@@ -60,11 +60,39 @@ def test_a_strong_view_is_one_draw_a_clip():
     assert not np.allclose(seen, strong_view(clip, jax.random.key(1)))
 
 
+def test_clips_with_every_label_are_seen_as_they_are():
+    batch = disc_batch()
+    batch["labelled"][1] = 1
+    seen = np.asarray(student_view({name: jnp.asarray(values) for name, values in batch.items()}, jax.random.key(0)))
+    changed = [not np.array_equal(seen[clip], batch["image"][clip]) for clip in range(4)]
+    assert changed == [True, False, True, True]
+
+
+def test_the_frozen_copys_own_prediction_takes_its_share(one_device: Trainer):
+    state, batch = one_device.start(), disc_batch()
+
+    def labels(own: float):
+        semi = dataclasses.replace(one_device.config.semi, own_weight=own)
+        return jax.jit(lambda s, b: pseudo_labels(one_device.networks, s, b, 1, semi))(state, batch)
+
+    variables = {"params": state.frozen["params"]["network"], "batch_stats": state.frozen["batch_stats"]}
+    logits = jax.jit(one_device.networks.network.apply)(variables, batch["image"])[0].logits
+    expected = 0.25 * jax.nn.sigmoid(logits) + 0.75 * labels(0.0).probability
+    np.testing.assert_allclose(labels(0.25).probability, expected, atol=1e-5)
+
+
 def test_what_a_strategy_needs_is_asked_for():
     config = default_config()
     config.semi.pseudo_labels = "mean_teacher"
     with pytest.raises(ConfigError, match="ema_decay"):
         read_config(config)
+    config.semi.pseudo_labels, config.semi.teacher = "reforging", "average"
+    with pytest.raises(ConfigError, match="teacher.*ema_decay"):
+        read_config(config)
+    config.semi.teacher, config.semi.own_weight = "last", 1.0
+    with pytest.raises(ConfigError, match="own_weight"):
+        read_config(config)
+    config.semi.own_weight = 0.0
     config.semi.pseudo_labels, config.data.format, config.data.in_memory = "registration", "store", False
     with pytest.raises(ConfigError, match="in_memory"):
         read_config(config)

@@ -170,9 +170,12 @@ def test_the_frozen_copy_follows_at_the_epochs_end_only(one_device: Trainer):
     start = jax.tree.map(np.asarray, state.frozen)
     state, _ = one_device.run(state, disc_batch(), steps=2)
     jax.tree.map(np.testing.assert_array_equal, start, state.frozen)
-    refreshed = refresh_frozen(state)
+    refreshed = refresh_frozen(state, "last")
     jax.tree.map(np.testing.assert_array_equal, refreshed.frozen["params"], state.params)
     jax.tree.map(np.testing.assert_array_equal, refreshed.frozen["batch_stats"], state.batch_stats)
+    averaged = refresh_frozen(state, "average").frozen["params"]
+    jax.tree.map(np.testing.assert_array_equal, averaged["network"], state.ema)
+    jax.tree.map(np.testing.assert_array_equal, averaged["reforging"], state.params["reforging"])
 
 
 def test_moving_average_of_the_parameters(one_device: Trainer):
