@@ -119,7 +119,7 @@ class SemiConfig:
     reforging_weight: float = 1.0  # the term that trains Wq, Wk, Wv
     reforging_residual: bool = False  # F^_U = F_U + A V^T instead of eq. 6's A V^T
     own_weight: float = 0.0  # of the frozen copy's own prediction beside the two reforged ones, which share the rest
-    teacher: str = "last"  # the frozen copy holds the epoch's last parameters, or their average (config.optimiser.ema_decay)
+    teacher: str = "last"  # the frozen copy holds the last parameters or their average (config.optimiser.ema_decay)
     strong_student: bool = False  # the student sees clips without labels with strong changes (always for the others)
 
 

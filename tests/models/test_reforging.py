@@ -166,7 +166,7 @@ def test_partner_is_the_nearest_labelled_frame_of_the_clip_and_ties_go_to_the_ea
 
 def test_partner_of_a_clip_without_labels_has_its_view_then_its_place_in_time_then_the_lowest_record():
     labelled = [[0, 0], [0, 1], [1, 1], [1, 0]]
-    assert partners(labelled, [1, 0, 1, 1], [9, 1, 5, 3])[0][0] == [6, 5]  # its view: record 3's frame 0, record 5's frame 1
+    assert partners(labelled, [1, 0, 1, 1], [9, 1, 5, 3])[0][0] == [6, 5]  # its view: records 3 and 5
     assert partners(labelled, [0, 1, 1, 1], [9, 1, 5, 3])[0][0] == [6, 3]  # no such view: records 3 and 1
 
 
