@@ -1,18 +1,18 @@
-"""The released network: real CAMUS ED and ES frames, all labels; 128x128, longer (its surroundings, too), 256x256.
+"""The released network: real CAMUS ED and ES frames, all labels; 128x128 first, then 192x192, then 256x256.
 
     python -m echoforge_jax.train --config=configs/camus_released.py:128 --workdir=runs/released128 \
         --config.data.root=CAMUS_ED_ES --config.model.pretrained=resnet50.safetensors
-    python -m echoforge_jax.train --config=configs/camus_released.py:longer --workdir=runs/released_longer \
+    python -m echoforge_jax.train --config=configs/camus_released.py:192 --workdir=runs/released192 \
         --config.data.root=CAMUS_ED_ES --config.training.start_from=runs/released128
     python -m echoforge_jax.train --config=configs/camus_released.py:256 --workdir=runs/released256 \
-        --config.data.root=CAMUS_ED_ES --config.training.start_from=runs/released128
+        --config.data.root=CAMUS_ED_ES --config.training.start_from=runs/released192
 
 Measured: docs/results.md, "Accuracy on real hearts".
 """
 
 from configs.camus_ed_es import get_config as camus_ed_es
 
-STAGES = ("128", "longer", "256")
+STAGES = ("128", "192", "256")
 
 
 def get_config(stage: str = "128"):
@@ -28,18 +28,20 @@ def get_config(stage: str = "128"):
     config.training.checkpoint_every_epochs = config.training.validate_every_epochs = 1
     if stage == "128":
         config.training.epochs = 10
-    elif stage == "longer":
-        config.model.surroundings = True
-        config.data.augment.ultrasound_probability = 0.15
+        return config
+    config.data.augment.scale = (0.8, 1.25)
+    config.data.augment.ultrasound_probability = 0.15
+    config.data.size = int(stage)
+    config.data.batch_clips = 4  # an epoch is half of the clips
+    config.training.checkpoint_every_steps = 22
+    if stage == "192":
+        config.seed = 1
         config.optimiser.learning_rate = 2.5e-4
-        config.optimiser.warmup_steps = 44  # the heads are new, the rest is not
-        config.optimiser.ema_decay = 0.995
-        config.training.epochs = 11
-        config.training.checkpoint_every_steps = 22
+        config.optimiser.power = 1e-4  # constant: the next stage decays
+        config.training.epochs = config.training.validate_every_epochs = 5
     else:
-        config.data.size = 256
-        config.data.batch_clips = 4
-        config.optimiser.learning_rate = 1.5e-4
-        config.training.epochs = 4  # of half the clips each
-        config.training.checkpoint_every_steps = 22
+        config.seed = 2
+        config.optimiser.learning_rate = 2e-4
+        config.training.epochs = 8
+        config.training.validate_every_epochs = 2
     return config

@@ -114,6 +114,7 @@ class SemiConfig:
     ramp_end: float = 0.6  # E1
     per_step: bool = False  # schedules by step instead of by whole epoch
     cosine_temperature: float = 0.1
+    dice_weight: float = 1.0  # of eq. 9's Dice term on labelled frames, beside the BCE
     seed_weight: float = 0.3  # BCE on ARC's own mask
     surroundings_weight: float = 0.5  # BCE + Dice on myocardium and left atrium, where the model has their heads
     reforging_weight: float = 1.0  # the term that trains Wq, Wk, Wv

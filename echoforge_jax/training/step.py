@@ -73,7 +73,7 @@ def total_loss(
     labelled = batch["labelled"] * batch["valid"][:, None]
     bce, dice = losses.supervised(outputs.logits, target, labelled)
     metrics: Metrics = {"bce": part.labelled * bce, "dice_loss": part.labelled * dice}
-    total = metrics["bce"] + metrics["dice_loss"]
+    total = metrics["bce"] + config.semi.dice_weight * metrics["dice_loss"]
     if outputs.seed_logits is not None:
         coarse = pooled_mask(batch, outputs.seed_logits.shape[2])
         per_frame = losses.cross_entropy_from_logits(outputs.seed_logits, coarse).mean((2, 3))

@@ -155,6 +155,18 @@ def test_a_batch_without_any_confident_pixel_is_finite(one_device: Trainer, loss
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params))
 
 
+@pytest.mark.parametrize("dice_weight", [0.0, 0.3, 1.0])
+def test_the_loss_is_the_weighted_sum_of_its_parts(one_device: Trainer, dice_weight: float):
+    semi = dataclasses.replace(one_device.config.semi, dice_weight=dice_weight, pseudo_labels="none", seed_weight=0.5)
+    config = dataclasses.replace(one_device.config, semi=semi)
+    schedules = flamerise.by_step(semi, config.training.epochs, 10)
+    _, (_, found) = jax.jit(
+        lambda s, b: total_loss(s.params, s, b, None, one_device.networks, config, schedules, 1)
+    )(one_device.start(), disc_batch())
+    expected = found["bce"] + dice_weight * found["dice_loss"] + 0.5 * found["seed_bce"]
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
+
+
 def test_a_non_finite_step_leaves_the_state_alone(one_device: Trainer):
     state = one_device.start()
     before = jax.tree.map(np.asarray, state)
