@@ -58,7 +58,21 @@ class Launch:
 
 
 def find_launch(environment: Mapping[str, str]) -> Launch | None:
-    """The launcher that started this process, by the variables that it documents; None for a process on its own."""
+    """The launcher that started this process, by the variables that it documents; None for a process on its own.
+
+    What a launcher does not say, ECHOFORGE_PROCESSES and ECHOFORGE_DEVICES (over all processes) may promise.
+    """
+    launch = _launcher(environment)
+    if launch is None:
+        return None
+    processes, devices = environment.get("ECHOFORGE_PROCESSES"), environment.get("ECHOFORGE_DEVICES")
+    return dataclasses.replace(
+        launch, processes=launch.processes or (int(processes) if processes else None),
+        devices=int(devices) if devices else launch.devices,
+    )  # fmt: skip
+
+
+def _launcher(environment: Mapping[str, str]) -> Launch | None:
     of = environment.get
     if all(name in environment for name in SLURM):
         nodes, gpus = of("SLURM_JOB_NUM_NODES"), of("SLURM_GPUS_ON_NODE")
@@ -187,14 +201,15 @@ def check(launch: Launch, processes: int, devices: int, local_devices: int, back
             f"{launch.launcher} promised {launch.processes} processes, JAX holds {processes}: each probably runs "
             "alone; look for JAX_COORDINATOR_ADDRESS or --distributed=off in the job"
         )
-    if launch.devices is not None and backend in ("gpu", "cuda", "rocm") and devices != launch.devices:
-        one_each = local_devices == 1 and devices == processes
+    if launch.devices is not None and backend != "cpu" and devices != launch.devices:
+        one_each = local_devices == 1 and devices == processes and backend != "tpu"
         raise LaunchError(
             f"{launch.launcher} promised {launch.devices} accelerators, JAX holds {devices} in {processes} processes: "
             + (
                 "each process sees one GPU of its node, so start one process a GPU (--ntasks-per-node = GPUs a node)"
                 if one_each
-                else "look at CUDA_VISIBLE_DEVICES and --gpus-per-task: a process may hide GPUs from the others"
+                else "look at CUDA_VISIBLE_DEVICES and --gpus-per-task (TPU: the slice's type and TPU_VISIBLE_CHIPS): "
+                "a process may hide devices from the others"
             )
         )
     if launch.devices is not None and backend == "cpu" and launch.devices:

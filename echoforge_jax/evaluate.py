@@ -4,6 +4,7 @@
 With `--data=TREE` it scores another data set than the one it was trained on, e.g. real frames after simulated ones.
 With `--predictions=TREE --references=TREE` it scores masks that any other system drew (CAMUS file names), without a
 model. With `--against=FOLDER` (repeat it) it compares with the folders of earlier evaluations, paired by patient.
+Several processes of a launcher share the clips of a model's evaluation, as in a training (--distributed).
 Writes metrics.json, per_frame.csv, per_patient.csv and report.html. Exit codes as `echoforge_jax.train`.
 """
 
@@ -16,9 +17,12 @@ from typing import Any
 
 from absl import app, flags
 
+from echoforge_jax import parallel
 from echoforge_jax.cli import exit_with, parse_flags
+from echoforge_jax.cluster import others_are_there
 from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
+from echoforge_jax.launch import join
 from echoforge_jax.report.text import table
 from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks
 from echoforge_jax.training.log import say
@@ -65,9 +69,13 @@ def main(_: list[str]) -> None:
             out = Path(_OUT.value or f"evaluation_{predictions.resolve().name}")
             result = evaluate_masks(predictions, references, _PROTOCOL.value or ["semi"], out, against)
         else:
-            out, result = _evaluate_model(against)
-        print(table(result))
-        print(f"report: {out / 'report.html'}")
+            join(Path(_WORKDIR.value or _OUT.value or "evaluation"))
+            with others_are_there():
+                out, result = _evaluate_model(against)
+                parallel.wait_for_all("everything is scored")
+        if parallel.is_main():
+            print(table(result))
+            print(f"report: {out / 'report.html'}")
 
 
 def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:

@@ -18,9 +18,10 @@ from ml_collections import config_flags
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax import parallel
 from echoforge_jax.cli import INTERRUPTED, exit_with, parse_flags
-from echoforge_jax.cluster import given_by_hand, others_are_there, start
+from echoforge_jax.cluster import others_are_there
 from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.inference import Predictor
+from echoforge_jax.launch import join
 from echoforge_jax.report.text import table
 from echoforge_jax.scoring import choose_split, evaluate
 from echoforge_jax.training.clock import steps_of
@@ -29,15 +30,6 @@ from echoforge_jax.training.loop import Outcome, train
 from echoforge_jax.training.workdir import claim, is_done
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file with get_config(); fields: --config.data.size=128")
-_DISTRIBUTED = flags.DEFINE_enum(
-    "distributed", "auto", ["auto", "on", "off"],
-    "Processes as one training: where SLURM, Open MPI, Kubernetes or Cloud TPU started them, or fail, or never.",
-)  # fmt: skip
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no launcher says so.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many there are, with --coordinator.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0, with --coordinator.")
-_LAUNCH_TIMEOUT_S = flags.DEFINE_integer("launch_timeout_s", 300, "For all processes to appear.")
-_HEARTBEAT_S = flags.DEFINE_integer("heartbeat_s", 100, "A process that is silent for so long is lost; all then end.")
 _PROFILE = flags.DEFINE_string("profile", None, "FIRST:LAST steps to trace into WORKDIR/profile, e.g. 20:25.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<name of the config file>.")
 
@@ -59,6 +51,8 @@ def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -
         if train(config, workdir, profile) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
         predictor, trained, _ = Predictor.load(workdir / "inference")
+        here = dataclasses.replace(config.evaluation, scales=trained.evaluation.scales)
+        trained = dataclasses.replace(trained, data=config.data, evaluation=here)  # the data may have been moved since
         evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
         parallel.wait_for_all("the run is scored")
     if parallel.is_main():
@@ -88,11 +82,8 @@ def main(_: list[str]) -> None:
             raise ConfigError("--config is missing; for a first look: --config=configs/quickstart.py")
         name = Path(config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]).stem
         workdir = Path(_WORKDIR.value or f"runs/{name}")
-        by_hand = None
-        if _COORDINATOR.value:
-            by_hand = given_by_hand(_COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value)
         config = read_config(_CONFIG.value)
-        start(_DISTRIBUTED.value, workdir, by_hand, _LAUNCH_TIMEOUT_S.value, _HEARTBEAT_S.value)
+        join(workdir)
         with others_are_there():
             outcome = run(config, workdir, steps_of(_PROFILE.value))
         if outcome is Outcome.INTERRUPTED:

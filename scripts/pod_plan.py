@@ -15,7 +15,6 @@ CPU; each result is kept as JSON under --out and never compiled twice.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -40,7 +39,7 @@ from echoforge_jax import parallel
 from echoforge_jax.cli import exit_with, parse_flags
 from echoforge_jax.config import Config, ConfigError, read_config
 from echoforge_jax.models.cost import count_cost
-from echoforge_jax.reproduction.pods import collectives_of, row
+from echoforge_jax.reproduction.pods import collectives_of, program_key, row
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.log import say
 from echoforge_jax.training.state import initial_state, make_networks, make_optimiser
@@ -141,10 +140,8 @@ def main(_: list[str]) -> None:
         config, out = read_config(_CONFIG.value), Path(_OUT.value)
         out.mkdir(parents=True, exist_ok=True)
         for topology in _TOPOLOGIES.value:
-            about = json.dumps([dataclasses.asdict(configured(config, 1)), _CLIPS.value, jax.__version__, library])
-            key = hashlib.sha256(about.encode()).hexdigest()[:8]
             name = re.sub(r"\W+", "_", f"{topology} {_VARIANT.value}")
-            file = out / f"{name}_{key}.json"
+            file = out / f"{name}_{program_key(configured(config, 1), _CLIPS.value, jax.__version__, library)}.json"
             if file.exists():
                 say(f"{file} is there already")
                 continue

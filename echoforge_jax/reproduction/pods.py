@@ -8,10 +8,16 @@ their bytes over the chip's links, and `HOP_US` for every hop of the torus ("How
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from echoforge_jax.config import Config
+from echoforge_jax.training.workdir import flat
 
 ECHONET_TRAINING_CLIPS, EPOCHS = 7465, 50  # Ouyang et al. 2020; the paper's 4.2
 MEMORY_GIB = {"v4": 32, "v5e": 16, "v5p": 95, "v6e": 32}  # of one chip, vendor's figures
@@ -22,6 +28,23 @@ HOP_US = 1.0
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
 WORD_BYTES = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s8": 1, "u8": 1, "pred": 1}
 COMPARED = ("mesh", "dtype", "accumulate", "rematerialise", "clips_per_chip", "size", "frames", "parameters")
+
+
+SHAPING = ("model.", "semi.", "optimiser.", "data.size", "data.frames", "training.mesh", "training.split_from",
+           "training.accumulate")  # fields that a compiled step depends on  # fmt: skip
+
+
+def program_key(config: Config, clips_per_chip: int, jax_version: str, libtpu_version: str) -> str:
+    """Names a compiled step. Only fields that shape it and differ from their defaults count, so that a field that comes
+    later, or where the data lie, does not make a finished result look like another one."""
+    default = flat(dataclasses.asdict(Config()))
+    chosen = {
+        name: value
+        for name, value in sorted(flat(dataclasses.asdict(config)).items())
+        if name.startswith(SHAPING) and value != default[name]
+    }
+    about = json.dumps([chosen, clips_per_chip, jax_version, libtpu_version])
+    return hashlib.sha256(about.encode()).hexdigest()[:8]
 
 
 def collectives_of(program: str) -> dict[str, dict[str, int]]:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,21 +23,21 @@ SMALL = {
 
 
 class Job:
-    """`processes` processes of one training, with `devices / processes` devices each; `environments` holds further
-    variables of single processes."""
+    """`processes` processes of one training, with `devices / processes` devices each, or, where `evaluate` gives
+    arguments, of the evaluation of one; `environments` holds further variables of single processes."""
 
     def __init__(
         self, workdir: Path, processes: int = 1, devices: int = 4,
-        environments: Mapping[int, Mapping[str, str]] = MappingProxyType({}), **changes,
+        environments: Mapping[int, Mapping[str, str]] = MappingProxyType({}), evaluate: Sequence[str] = (), **changes,
     ):  # fmt: skip
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
         fields = SMALL | changes
-        command = [
-            sys.executable, "-m", "echoforge_jax.train", "--config=configs/quickstart.py", f"--workdir={workdir}",
-            *(f"--config.{name}={value}" for name, value in fields.items()),
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "echoforge_jax.evaluate", f"--workdir={workdir}", *evaluate]
+        if not evaluate:
+            command[2:] = ["echoforge_jax.train", "--config=configs/quickstart.py", f"--workdir={workdir}"]
+            command += [f"--config.{name}={value}" for name, value in fields.items()]
         together = [f"--coordinator=localhost:{port}", f"--processes={processes}", "--heartbeat_s=30"]
         together = together if processes > 1 else []
         environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {

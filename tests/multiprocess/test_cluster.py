@@ -48,6 +48,11 @@ SLURM = {
         ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1"}, Launch("Cloud TPU", 2, 1)),
         ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
         ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "2"}, Launch("Kubernetes", None, 2)),
+        (
+            {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "2", "ECHOFORGE_PROCESSES": "3",
+             "ECHOFORGE_DEVICES": "12"},
+            Launch("Kubernetes", 3, 2, 12),
+        ),
         ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),  # a pod that is no job of several
     ],
 )
@@ -64,6 +69,7 @@ def test_launchers_are_known_by_their_variables(environment, expected):
         (Launch("SLURM", 8, 0, 8), (8, 8, 1, "cpu"), "JAX_PLATFORMS"),
         (Launch("Open MPI", 4, 0), (1, 1, 1, "cpu"), "runs alone"),
         (Launch("Kubernetes", None, 0), (4, 16, 4, "tpu"), ""),
+        (Launch("Cloud TPU", 4, 0, 16), (4, 12, 3, "tpu"), "promised 16 accelerators, JAX holds 12.*slice's type"),
     ],
 )
 def test_what_jax_holds_is_compared_with_the_promise(launch, held, message):

@@ -57,8 +57,12 @@ def test_three_kills_change_nothing(straight: Path, tmp_path: Path):
     workdir, moments = tmp_path / "run", random.Random(7)
     job = Job(workdir, **ONE)
     wait_for_step(job, workdir, 1)
-    kill_while_saving(job, workdir / "checkpoints")
-    torn = half_written(workdir)
+    for _ in range(3):
+        kill_while_saving(job, workdir / "checkpoints")
+        if torn := half_written(workdir):
+            break
+        job = Job(workdir, **ONE)  # it was just whole
+    assert torn, "no kill came while a checkpoint was half-written"
     job = Job(workdir, **ONE)
     before = max(losses(workdir))
     wait_for_step(job, workdir, before + 1)
@@ -105,17 +109,18 @@ def test_none_saves_where_one_process_has_no_space(tmp_path: Path):
     assert f"the last good checkpoint is step {last};" in printed[0]
 
 
-def test_the_others_end_when_one_is_killed_and_a_new_start_goes_on(tmp_path: Path):
+@pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.slow)])  # 0 coordinates
+def test_the_others_end_when_one_is_killed_and_a_new_start_goes_on(killed: int, tmp_path: Path):
     workdir = tmp_path / "run"
     job = Job(workdir, 2, devices=2, **{"training.epochs": 500})
     while not saved_steps(workdir) and job.processes[0].poll() is None:
         time.sleep(0.02)
-    job.kill(1)
-    started = time.monotonic()
-    printed = job.wait()[0]
+    job.kill(killed)
+    started, left = time.monotonic(), 1 - killed
+    printed = job.wait()[left]
     assert time.monotonic() - started < 90
-    assert job.codes[0] in (cli.LAUNCH, -signal.SIGABRT), printed
-    assert "another was probably lost" in printed or "another task died" in printed
+    assert job.codes[left] in (cli.LAUNCH, -signal.SIGABRT), printed
+    assert "another was probably lost" in printed or "another task died" in printed or "leader task" in printed
     done = saved_steps(workdir)[-1]
     job = Job(workdir, 1, devices=2, **{"training.epochs": 500, "training.max_steps": done + 1})
     (printed,) = job.wait()

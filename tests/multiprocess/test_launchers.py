@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from echoforge_jax import cli
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
@@ -71,5 +73,11 @@ def test_the_jobset_agrees_with_itself():
     assert pod["serviceAccountName"] == account and pod["restartPolicy"] == "Never"
     (container,) = pod["containers"]
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    promised = {variable["name"]: int(variable["value"]) for variable in container["env"]}
+    assert promised["ECHOFORGE_PROCESSES"] == job["completions"]
+    assert promised["ECHOFORGE_DEVICES"] == job["completions"] * container["resources"]["limits"]["nvidia.com/gpu"]
+    (hopeless,) = job["podFailurePolicy"]["rules"]
+    assert hopeless["onExitCodes"]["containerName"] == container["name"]
+    assert set(hopeless["onExitCodes"]["values"]) == {cli.USAGE, cli.NON_FINITE, cli.STORAGE}  # not 75, 76
     config = next(a for a in container["command"] if a.startswith("--config="))
     assert (SCRIPTS.parent / config.partition("=")[2]).is_file()

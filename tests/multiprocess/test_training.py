@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from echoforge_jax import cli
+from echoforge_jax.training.log import read_metrics
 from tests.multiprocess.jobs import Job, losses, wait_for_step
 
 SPLIT = {"training.mesh": "(('data', 2), ('fsdp', 2))"}
@@ -28,9 +29,50 @@ def straight(tmp_path_factory) -> Path:
     return workdir
 
 
+def test_an_evaluation_is_shared_unevenly_and_scores_each_frame_once(straight: Path, tmp_path: Path):
+    """Eight clips over three processes, four to a batch."""
+    found = {}
+    for processes in (1, 3):
+        out = tmp_path / f"by {processes}"
+        job = Job(straight, processes, devices=processes, evaluate=["--split=train", f"--out={out}"])
+        printed = job.wait()
+        assert job.codes == [cli.OK] * processes, printed
+        assert "mDice" in printed[0] and all("mDice" not in text for text in printed[1:])
+        found[processes] = rows(out)
+    assert [key(row) for row in found[3]] == [key(row) for row in found[1]]
+    assert len({key(row) for row in found[1]}) == len(found[1]) > 30
+    for ours, theirs in zip(found[3], found[1], strict=True):
+        assert float(ours["dice"]) == pytest.approx(float(theirs["dice"]), abs=1e-4)
+
+
+EVERYTHING = {
+    "model.temporal_fusion": True, "model.anchor_recalibration": True, "semi.pseudo_labels": "reforging",
+    "semi.flamerise": False, "optimiser.ema_decay": 0.9, "training.epochs": 3,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_whole_method_has_the_same_losses_in_two_processes(tmp_path: Path):
+    """Every part on, pseudo-labels from the first epoch: 2 processes x 2 devices against 1 x 4."""
+    logs = {}
+    for processes in (1, 2):
+        job = Job(tmp_path / f"by {processes}", processes, **EVERYTHING)
+        printed = job.wait()
+        assert job.codes == [cli.OK] * processes, printed
+        lines = read_metrics(tmp_path / f"by {processes}")
+        logs[processes] = [line["loss"] for line in lines], [line.get("validation_dice_percent", 0.0) for line in lines]
+        assert any(line.get("lambda") == 1.0 for line in lines)
+    assert logs[2][0] == pytest.approx(logs[1][0], abs=5e-4)
+    assert logs[2][1] == pytest.approx(logs[1][1], abs=0.1)
+
+
 def rows(workdir: Path) -> list[dict[str, str]]:
     with (workdir / "per_frame.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def key(row: dict[str, str]) -> tuple[str, ...]:
+    return row["protocol"], row["patient_id"], row["view"], row["frame"]
 
 
 @pytest.mark.parametrize(
@@ -65,9 +107,10 @@ def test_other_processes_go_on(between: list[tuple[int, dict]], tolerance: float
     before = {step: loss for step, loss in expected.items() if step <= saved}
     assert {step: losses(workdir)[step] for step in before} == pytest.approx(before, abs=1e-6)
     assert losses(workdir) == pytest.approx(expected, abs=tolerance)
+    steps = [line["step"] for line in read_metrics(workdir) if line["kind"] == "train"]
+    assert steps == sorted(set(steps))  # one process writes each line, once
 
     found, one = rows(workdir), rows(straight)
-    key = lambda row: (row["protocol"], row["patient_id"], row["view"], row["frame"])
     assert [key(row) for row in found] == [key(row) for row in one]  # each frame once, as in one process
     assert len({key(row) for row in found}) == len(found) and not (workdir / "shares").exists()
     for ours, theirs in zip(found, one, strict=True):

@@ -1,5 +1,6 @@
 """What is read of a step compiled for many chips."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -11,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from echoforge_jax.reproduction.pods import collectives_of, row, seconds_of
+from configs.echonet_dynamic import get_config
+from echoforge_jax.config import Config, read_config
+from echoforge_jax.reproduction.pods import collectives_of, program_key, row, seconds_of
 
 PROGRAM = """
 %async_gather (p: f32[8,4]) -> f32[32,4] {
@@ -65,6 +68,26 @@ def test_weak_scaling_compares_the_same_step_alone():
     lines = [row(found, (small, other, large)) for found in (small, other, large)]
     assert [line["weak scaling"] for line in lines] == ["-", "-", "97.9 % of 16 chips"]
     assert lines[0]["memory GiB"] == "5.00 of 16 (fits)" and lines[0]["about most clips a chip"] == "15"
+
+
+def test_a_compiled_step_is_known_by_what_shapes_it():
+    key = lambda config, clips=4: program_key(config, clips, "0.10.2", "0.0.42.1")
+    moved = dataclasses.replace(Config(), data=dataclasses.replace(Config().data, root="elsewhere", workers=7), seed=3)
+    assert key(Config()) == key(moved)
+    halved = dataclasses.replace(Config(), model=dataclasses.replace(Config().model, dtype="bfloat16"))
+    split = dataclasses.replace(Config(), training=dataclasses.replace(Config().training, mesh=(("fsdp", 4),)))
+    assert len({key(Config()), key(Config(), 8), key(halved), key(split)}) == 4
+
+
+def test_committed_plans_are_found_again():
+    """The documented command compiles nothing anew while jax and libtpu are those of the results."""
+    files = list((Path(__file__).parents[2] / "docs" / "results" / "pods").glob("*.json"))
+    assert files
+    for file in files:
+        found, config = json.loads(file.read_text()), read_config(get_config())
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, dtype=found["dtype"]))
+        key = program_key(config, found["clips_per_chip"], found["jax"], found["libtpu"])
+        assert file.stem.endswith(key), f"{file.name}: its step is now {key}"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed (pip install .[tpu])")

@@ -1,14 +1,26 @@
-"""A flipped bit anywhere in a checkpoint is never trained on."""
+"""A flipped bit anywhere in a checkpoint is never trained on, a disk that fills up costs the newest one alone, and what
+several devices hold in parts is saved whole."""
 
+import os
+import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from echoforge_jax.training.checkpoint import Checkpoints, abstract_state, digest
+from echoforge_jax.training.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    abstract_state,
+    digest,
+    load_inference,
+    save_inference,
+)
 from echoforge_jax.training.state import TrainState
 
 
@@ -28,6 +40,50 @@ def test_the_digest_sees_every_word_and_no_mesh():
     split = jax.NamedSharding(mesh, jax.P("data"))
     there = state.replace(params={name: jax.device_put(value, split) for name, value in state.params.items()})
     assert digest(there, {}) == digest(state, {})
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of 100 kB: some 24 kB a state."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system may be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_during_a_save_leaves_the_one_before(small_disk: Path, monkeypatch):
+    """The room was there when the save began."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10**12))
+    full = pytest.raises(CheckpointError, match=r"disk is full.*last good checkpoint is step 1;")
+    with full, Checkpoints(small_disk, keep=9) as checkpoints:
+        checkpoints.save(state_at(1), {"epoch": 1})
+        checkpoints.wait()
+        free = os.statvfs(small_disk).f_bavail * 4096
+        (small_disk / "filler").write_bytes(bytes(free - 12288))
+        checkpoints.save(state_at(2), {"epoch": 2})
+        checkpoints.wait()
+    (small_disk / "filler").unlink()
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with Checkpoints(small_disk, keep=9) as checkpoints:
+        state, _ = checkpoints.restore(abstract_state(jax.eval_shape(lambda: state_at(1)), here))
+        checkpoints.set_aside_after(1)
+        assert checkpoints.latest_step() == 1
+    jax.tree.map(np.testing.assert_array_equal, state, state_at(1))
+
+
+def test_a_network_split_over_devices_is_exported_whole(tmp_path: Path):
+    mesh = jax.make_mesh((2, 2), ("data", "fsdp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    split = jax.NamedSharding(mesh, jax.P("fsdp"))
+    variables = {"params": {name: jax.device_put(v, split) for name, v in state_at(1).params.items()}}
+    save_inference(tmp_path / "inference", variables, {"config": {}})
+    found, _ = load_inference(tmp_path / "inference")
+    jax.tree.map(np.testing.assert_array_equal, found, {"params": state_at(1).params})
+    assert all(len(leaf.devices()) == 1 for leaf in jax.tree.leaves(found))
 
 
 def flip_bits(root: Path) -> None:

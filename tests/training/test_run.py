@@ -24,6 +24,7 @@ from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abst
 from echoforge_jax.training.log import read_metrics
 from echoforge_jax.training.loop import NonFiniteLoss, Outcome, train
 from echoforge_jax.training.state import initial_state, make_optimiser
+from echoforge_jax.training.workdir import claim
 from tests.conftest import FAST_COMPILATION
 
 REPOSITORY = Path(__file__).parents[2]
@@ -97,7 +98,20 @@ def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Conf
     lines = read_metrics(finished)
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert [line["lambda"] for line in lines if line["kind"] == "epoch" and "lambda" in line] == [1.0, 1.0]
-    assert list((finished / "tensorboard").iterdir())
+    board = b"".join(file.read_bytes() for file in (finished / "tensorboard").iterdir())
+    every_step = (
+        "loss", "bce", "dice_loss", "unsupervised", "lambda", "tau", "confident_share", "pseudo_dice_percent",
+        "learning_rate", "gradient_norm", "step_s", "data_wait_share", "checkpoint_s", "clips_per_s", "host_memory_gib",
+    )  # fmt: skip
+    for name in (*(f"train/{name}" for name in every_step), "epoch/validation_dice_percent"):
+        assert name.encode() in board, name
+
+
+def test_slow_input_is_said_and_steps_can_be_traced(run_config: Config, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "SLOW_INPUT", -1.0)
+    train(with_training(run_config, max_steps=2), tmp_path, profile=(1, 2))
+    assert "slow input: the device waited for data" in capsys.readouterr().err
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
 def test_a_finished_run_says_so_and_touches_nothing(finished: Path, run_config: Config, capsys):
@@ -142,6 +156,15 @@ def test_streaming_equals_the_whole_clip_and_no_reference_is_read(finished: Path
     np.testing.assert_allclose(whole, np.stack(streamed), atol=1e-5)
     (mask,) = predictor.masks([frames])
     assert mask.shape == frames.shape and set(np.unique(mask)) <= {0, 1}
+
+
+def test_what_may_change_is_said(finished: Path, run_config: Config, capsys):
+    data = dataclasses.replace(run_config.data, workers=5, root="elsewhere")
+    claim(finished, dataclasses.replace(run_config, data=data))
+    said = capsys.readouterr().err
+    assert "config.data.workers: 2 there, 5 now" in said and "'elsewhere' now" in said
+    claim(finished, run_config)
+    assert not capsys.readouterr().err
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished: Path, run_config: Config):
