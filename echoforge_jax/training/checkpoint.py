@@ -264,7 +264,12 @@ def _differences(tree: Any, target: Any) -> list[str]:
 
 
 def _manager(folder: Path, **options: Any) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(create=True, **options))
+    # Two managers may write the same step at the same time: without a name of its own, one would run into the barrier
+    # of the other, and the processes would take each other for lost.
+    apart = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder.name)
+    return ocp.CheckpointManager(
+        folder, options=ocp.CheckpointManagerOptions(create=True, multiprocessing_options=apart, **options)
+    )
 
 
 def _first_line(error: BaseException) -> str:
