@@ -41,7 +41,11 @@ def get_config(stage: str = "128"):
         config.training.epochs = config.training.validate_every_epochs = 5
     else:
         config.seed = 2
+        config.data.augment.ultrasound_probability = 0.25
+        config.semi.dice_weight = 0.5
         config.optimiser.learning_rate = 2e-4
-        config.training.epochs = 8
+        config.optimiser.encoder_rate = 0.5
+        config.optimiser.weight_decay = 0.02
+        config.training.epochs = 7
         config.training.validate_every_epochs = 2
     return config
