@@ -34,12 +34,19 @@ FULL = {"model.temporal_fusion": True, "model.anchor_recalibration": True, "semi
 WITHOUT_CPR = {**FULL, "semi.pseudo_labels": "none"}
 BASELINE = {**WITHOUT_CPR, "model.temporal_fusion": False, "model.anchor_recalibration": False}
 MEAN_TEACHER = {"semi.pseudo_labels": "mean_teacher", "optimiser.ema_decay": 0.99}
+AVERAGE = {"optimiser.ema_decay": 0.99}
+STEADIER_CPR = {  # what the first cells with few labels suggested (docs/results.md)
+    **FULL, **AVERAGE, "semi.teacher": "average", "semi.strong_student": True, "semi.own_weight": 0.5,
+    "semi.lambda_max": 0.5, "semi.burn_in": 0.3, "data.labelled_clips_per_batch": 5,
+}  # fmt: skip
 METHODS = {
     "supervised only": WITHOUT_CPR,
     "confidence threshold": {**FULL, "semi.pseudo_labels": "threshold"},
     "CPR + FlameRise": FULL,
     "CPR": {**FULL, "semi.flamerise": False},
     "mean teacher": {**FULL, **MEAN_TEACHER},
+    "supervised only, average": {**WITHOUT_CPR, **AVERAGE},
+    "steadier CPR + FlameRise, average": STEADIER_CPR,
 }
 FEW = (0.05, 0.1, 0.25)  # of the patients, on real frames
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
