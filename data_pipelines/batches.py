@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -134,6 +136,12 @@ class TrainingBatches:
     def steps_per_epoch(self) -> int:
         return self.fixed_steps or max(stream.steps_to_cover for stream in self.streams if stream.sets_epoch)
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Names the clips of all streams, in order, and which of them have labels."""
+        named = [[(name, labelled) for name, labelled in _named(stream.clips)] for stream in self.streams]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
+
     @property
     def has_unlabelled_frames(self) -> bool:
         return any(not _fully_labelled(stream.clips) for stream in self.streams)
@@ -210,6 +218,15 @@ def _closed_at_the_end(batches: grain.DatasetIterator[Batch]) -> Iterator[Batch]
         yield from batches
     finally:
         batches.close()
+
+
+def _named(clips: Sequence[AnyClip]) -> Iterator[tuple[str, int]]:
+    """Record id and number of labelled frames of each clip; -1 where they are read when needed. Reads nothing."""
+    if isinstance(clips, LazyClips):
+        yield from ((clips.stored.record_ids[place], -int(clips.use_labels)) for place in clips.places)
+        return
+    for clip in clips:
+        yield clip.record_id, int(clip.labelled.sum()) if isinstance(clip, SampledClip) else 0
 
 
 def _fully_labelled(clips: Sequence[AnyClip]) -> bool:

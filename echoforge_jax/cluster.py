@@ -68,7 +68,7 @@ def find_launch(environment: Mapping[str, str]) -> Launch | None:
     processes, devices = environment.get("ECHOFORGE_PROCESSES"), environment.get("ECHOFORGE_DEVICES")
     return dataclasses.replace(
         launch, processes=launch.processes or (int(processes) if processes else None),
-        devices=int(devices) if devices else launch.devices,
+        devices=launch.devices or (int(devices) if devices else None),
     )  # fmt: skip
 
 

@@ -121,7 +121,7 @@ class SemiConfig:
     reforging_residual: bool = False  # F^_U = F_U + A V^T instead of eq. 6's A V^T
     own_weight: float = 0.0  # of the frozen copy's own prediction beside the two reforged ones, which share the rest
     teacher: str = "last"  # the frozen copy holds the last parameters or their average (config.optimiser.ema_decay)
-    strong_student: bool = False  # the student sees clips without labels with strong changes (always for the others)
+    strong_student: bool = False  # sees clips that lack labels with strong changes (threshold, mean_teacher: always)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,6 +271,8 @@ def _check(c: Config) -> None:
         raise ConfigError("config.semi.pseudo_labels='mean_teacher' needs config.optimiser.ema_decay, e.g. 0.99")
     if c.semi.teacher == "average" and not c.optimiser.ema_decay:
         raise ConfigError("config.semi.teacher='average' needs config.optimiser.ema_decay, e.g. 0.99")
+    if c.semi.strong_student and c.semi.pseudo_labels == "none":
+        raise ConfigError("config.semi.strong_student needs pseudo-labels; config.semi.pseudo_labels is 'none'")
     if not 0 <= c.semi.own_weight < 1:
         raise ConfigError(f"config.semi.own_weight is {c.semi.own_weight}; expected 0 <= own_weight < 1")
     if not 0 < c.data.labelled_fraction <= 1:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import app, flags
 
 from echoforge_jax import parallel
@@ -31,8 +32,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished or interru
 _SPLIT = flags.DEFINE_enum("split", None, ["train", "validation", "test", "all"], "Default: the config's.")
 _PROTOCOL = flags.DEFINE_multi_enum("protocol", [], ["semi", "full"], "ED and ES, or every frame; may be repeated.")
 _DATA = flags.DEFINE_string("data", None, "Root of the data set to score; default: the one trained on.")
-_FORMAT = flags.DEFINE_enum("format", "camus", ["camus", "echonet_dynamic", "store"], "Of --data.")
-_SCHEME = flags.DEFINE_string("split_scheme", "auto", "Of --data, as config.data.split_scheme.")
+_FORMAT = flags.DEFINE_enum(
+    "format", None, ["camus", "echonet_dynamic", "store"], "Of --data; default: of the data trained on."
+)
+_SCHEME = flags.DEFINE_string("split_scheme", None, "Of --data, as config.data.split_scheme; default: auto.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "Tree of predicted masks, instead of --workdir.")
 _REFERENCES = flags.DEFINE_string("references", None, "Tree of reference masks for --predictions.")
 _CHECKPOINT = flags.DEFINE_string(
@@ -69,18 +72,23 @@ def main(_: list[str]) -> None:
             out = Path(_OUT.value or f"evaluation_{predictions.resolve().name}")
             result = evaluate_masks(predictions, references, _PROTOCOL.value or ["semi"], out, against)
         else:
-            join(Path(_WORKDIR.value or _OUT.value or "evaluation"))
+            if _WORKDIR.value and not Path(_WORKDIR.value).is_dir():
+                raise FileNotFoundError(f"--workdir={_WORKDIR.value} is no folder; expected that of a training")
+            join(Path(_OUT.value or _WORKDIR.value or "evaluation"))
             with others_are_there():
                 out, result = _evaluate_model(against)
                 parallel.wait_for_all("everything is scored")
-        if parallel.is_main():
-            print(table(result))
-            print(f"report: {out / 'report.html'}")
+                if not parallel.is_main():
+                    return
+        print(table(result))
+        print(f"report: {out / 'report.html'}")
 
 
 def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
     workdir, which = Path(_WORKDIR.value or ""), _CHECKPOINT.value
     if which == "last":
+        if jax.process_count() > 1:
+            raise ConfigError("--checkpoint=last is read by one process alone: start without a launcher, or score best")
         predictor, config, step = Predictor.load_last(workdir)
         say(f"the state after step {step}")
     else:
@@ -90,8 +98,8 @@ def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
         predictor = Predictor(config.model, config.data.size, predictor.variables, config.evaluation.scales)
     if _DATA.value:
         data = dataclasses.replace(
-            config.data, root=_DATA.value, format=_FORMAT.value, split_scheme=_SCHEME.value,
-            simulate=dataclasses.replace(config.data.simulate, patients=0),
+            config.data, root=_DATA.value, format=_FORMAT.value or config.data.format,
+            split_scheme=_SCHEME.value or "auto", simulate=dataclasses.replace(config.data.simulate, patients=0),
         )  # fmt: skip
         config = dataclasses.replace(config, data=data)
     split = _SPLIT.value or choose_split(config)

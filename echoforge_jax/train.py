@@ -43,7 +43,10 @@ def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -
     with parallel.main_first("the folder is claimed"):
         claim(workdir, config)
     if is_done(workdir):
-        say(f"{workdir} is done already; remove it or use another --workdir to train anew")
+        say(
+            f"{workdir} is done already; remove it or use another --workdir to train anew; to score it in another way: "
+            f"python -m echoforge_jax.evaluate --workdir={workdir}"
+        )
     else:
         if config.data.simulate.patients:
             with parallel.main_first("the data are simulated"):

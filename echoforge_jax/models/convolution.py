@@ -52,7 +52,7 @@ def conv_general_dilated(lhs: Array, rhs: Array, window_strides: Any, padding: A
 Pairs = tuple[tuple[int, int], ...]
 # With AVX-512 XLA's kernel gradients run at 90 to 195 GFLOP/s, a product a tap (which has to copy its transposed map)
 # at 40 to 160; with AVX2 the taps were the faster ones.
-TAPS_PAY = not {"X86_V4", "AVX512F"} & set(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+TAPS_PAY = not {"X86_V4", "AVX512F"} & set(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
 FEWEST_CHANNELS = 64  # below, a matrix product a tap is too narrow to pay for the longer program
 
 

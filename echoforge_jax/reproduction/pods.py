@@ -36,7 +36,8 @@ SHAPING = ("model.", "semi.", "optimiser.", "data.size", "data.frames", "trainin
 
 def program_key(config: Config, clips_per_chip: int, jax_version: str, libtpu_version: str) -> str:
     """Names a compiled step. Only fields that shape it and differ from their defaults count, so that a field that comes
-    later, or where the data lie, does not make a finished result look like another one."""
+    later, or where the data lie, does not make a finished result look like another one. Changed code keeps the name: to
+    plan it anew, remove the result."""
     default = flat(dataclasses.asdict(Config()))
     chosen = {
         name: value

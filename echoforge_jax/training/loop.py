@@ -169,7 +169,7 @@ class _Run:
                         clock.restart()
                     if saves:
                         with clock.saving():
-                            checkpoints.save(state, {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch})
+                            checkpoints.save(state, self._meta(epoch))
                     if stopping:
                         break
         finally:
@@ -208,9 +208,18 @@ class _Run:
                 f"{self.steps_per_epoch} on {parallel.batch_parts(self.mesh)} devices: records were added or removed, "
                 "or unlabelled clips are shared out among another number of devices; use another --workdir"
             )
+        if meta.get("clips", self.batches.digest) != self.batches.digest:
+            raise CheckpointError(
+                f"the checkpoint was made with other training clips than {self.config.data.root} now holds: records "
+                "were added, removed or renamed, or other ones are labelled; use another --workdir"
+            )
         checkpoints.set_aside_after(int(state.step))
         say(f"resumed from step {int(state.step)} of {self.total_steps}")
         return state
+
+    def _meta(self, epoch: int) -> dict[str, Any]:
+        """What a checkpoint says of itself beside the state."""
+        return {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch, "clips": self.batches.digest}
 
     def _batches(self, first: int, last: int) -> Iterator[Batch]:
         data = self.config.data
@@ -238,7 +247,7 @@ class _Run:
             values[VALIDATION] = dice
             if dice > best:
                 card = {"config": dataclasses.asdict(self.config), "step": step, "epoch": epoch, VALIDATION: dice}
-                checkpoints.save_best(state, {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch}, dice)
+                checkpoints.save_best(state, self._meta(epoch), dice)
                 save_inference(self.workdir / "inference", variables, card)
         log.write("epoch", step, epoch, values)
         shown = [f"epoch {epoch}/{training.epochs}", f"loss {values['loss']:.4f}"]

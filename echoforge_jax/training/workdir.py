@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.formats.camus_images import write_atomically
 from echoforge_jax.cluster import ROLL
 from echoforge_jax.config import Config, ConfigError
 from echoforge_jax.training.log import say
@@ -18,16 +19,15 @@ from echoforge_jax.training.log import say
 FREE_TO_CHANGE = (  # what is computed stays the same (up to the order of sums over another mesh)
     "training.mesh", "training.split_from", "training.max_steps", "training.keep_checkpoints",
     "training.log_every_steps", "training.checkpoint_every_epochs", "training.checkpoint_every_steps",
-    "model.rematerialise", "data.workers", "data.worker_processes", "data.root", "data.in_memory",
-    "data.skip_unreadable", "evaluation.split", "evaluation.protocols", "evaluation.batch_clips",
-    "evaluation.processes",
+    "model.rematerialise", "data.workers", "data.worker_processes", "data.root",  # checkpoints know their clips
+    "evaluation.split", "evaluation.protocols", "evaluation.batch_clips", "evaluation.processes",
 )  # fmt: skip
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "nibabel")
 
 
 def claim(workdir: Path, config: Config) -> None:
     """Makes the folder, or checks that it belongs to a run of the same configuration; fields that may differ and do are
-    named.
+    named, and the record follows them.
 
     Raises:
         ConfigError: the folder holds a run of another configuration (the fields are named), or something else.
@@ -35,11 +35,13 @@ def claim(workdir: Path, config: Config) -> None:
     record = workdir / "config.json"
     now = json.loads(json.dumps(dataclasses.asdict(config)))
     if record.exists():
-        before = flat(json.loads(record.read_text())["config"])
+        about = json.loads(record.read_text())
+        before = flat(about["config"])
         every = differences(before, flat(now))
         differing = [f"  config.{line}" for line in differences(before, flat(now), free=FREE_TO_CHANGE)]
         if every and not differing:
-            say("goes on with other values: " + "; ".join(f"config.{line}" for line in every))
+            say("with other values than before: " + "; ".join(f"config.{line}" for line in every))
+            write_atomically(record, json.dumps({**about, "config": now}, indent=1).encode())
         if differing:
             raise ConfigError(
                 f"{workdir} holds a run of another configuration:\n" + "\n".join(differing) + "\nuse another --workdir"

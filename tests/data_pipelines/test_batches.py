@@ -37,6 +37,15 @@ def mixed(devices: int = 1, **changes) -> TrainingBatches:
     return TrainingBatches(streams, 5, Augmentation(), frames=3, devices=devices, **changes)
 
 
+def test_the_digest_names_clips_and_labels_on_any_number_of_devices():
+    assert mixed().digest == mixed(devices=2).digest != batches().digest != batches(6).digest
+    clips = sampled_clips(4)
+    of = lambda clips: TrainingBatches(share_out(clips, [], batch_clips=4), 5, Augmentation()).digest
+    renamed = [dataclasses.replace(clips[0], record_id="another"), *clips[1:]]
+    fewer = [dataclasses.replace(clips[0], labelled=np.array([True, False, False])), *clips[1:]]
+    assert len({of(clips), of(renamed), of(fewer), of(clips[::-1])}) == 4
+
+
 def test_an_epoch_covers_every_clip_once_and_epochs_differ():
     made = batches()
     assert made.steps_per_epoch == 2

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from data_pipelines.batches import TrainingBatches
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax import cli
 from echoforge_jax.config import Config, ConfigError, read_config
@@ -163,6 +164,8 @@ def test_what_may_change_is_said(finished: Path, run_config: Config, capsys):
     claim(finished, dataclasses.replace(run_config, data=data))
     said = capsys.readouterr().err
     assert "config.data.workers: 2 there, 5 now" in said and "'elsewhere' now" in said
+    claim(finished, run_config)  # and back: the record follows
+    assert "'elsewhere' there" in capsys.readouterr().err
     claim(finished, run_config)
     assert not capsys.readouterr().err
 
@@ -217,6 +220,13 @@ def test_other_epochs_than_the_checkpoints_are_refused(run_config: Config, finis
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     with pytest.raises(CheckpointError, match=r"made with 2 steps an epoch, the data now give 3 on 4 devices"):
         train(with_training(run_config, steps_per_epoch=3), tmp_path)
+
+
+def test_other_clips_than_the_checkpoints_are_refused(run_config: Config, finished: Path, tmp_path: Path, monkeypatch):
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    monkeypatch.setattr(TrainingBatches, "digest", "other")
+    with pytest.raises(CheckpointError, match=r"other training clips than .* now holds"):
+        train(run_config, tmp_path)
 
 
 def test_a_signal_late_in_a_step_still_saves(run_config: Config, tmp_path: Path, monkeypatch):
