@@ -11,7 +11,7 @@ from echoforge_jax.config import PARTS, Config
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.losses import dice_percent
-from echoforge_jax.training.state import inference_variables, refresh_frozen
+from echoforge_jax.training.state import inference_variables, make_networks, refresh_frozen
 from echoforge_jax.training.step import PseudoLabels, total_loss
 from tests.training.conftest import Trainer, disc_batch
 
@@ -153,6 +153,28 @@ def test_a_batch_without_any_confident_pixel_is_finite(one_device: Trainer, loss
     value, (params, _, _) = loss_and_gradients(state.params, state.frozen, state, batch, probability, never)
     assert np.isfinite(float(value))
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params))
+
+
+def test_bfloat16_arithmetic_has_nearly_the_loss_and_gradients_of_float32(one_device: Trainer):
+    """Parameters, losses and statistics stay float32."""
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        model = dataclasses.replace(one_device.config.model, dtype=dtype)
+        semi = dataclasses.replace(one_device.config.semi, pseudo_labels="none")
+        config = dataclasses.replace(one_device.config, model=model, semi=semi)
+        networks = make_networks(config)
+        schedules = flamerise.by_step(semi, config.training.epochs, 10)
+        gradient = jax.value_and_grad(
+            lambda p, s, b: total_loss(p, s, b, None, networks, config, schedules, 1)[0]  # noqa: B023
+        )
+        state = one_device.start()
+        with jax.numpy_dtype_promotion("standard"):  # Flax's norms mix bfloat16 with their float32 statistics
+            found[dtype] = jax.jit(gradient)(state.params, state, disc_batch())
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found[dtype]))
+    (loss, gradients), (loss16, gradients16) = found["float32"], found["bfloat16"]
+    assert float(loss16) == pytest.approx(float(loss), rel=0.02)
+    flat, flat16 = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(g)]) for g in (gradients, gradients16))
+    assert flat @ flat16 / np.linalg.norm(flat) / np.linalg.norm(flat16) > 0.95
 
 
 @pytest.mark.parametrize("dice_weight", [0.0, 0.3, 1.0])
