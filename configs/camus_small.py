@@ -17,7 +17,7 @@ def get_config():
     config.model.input_mean = (0.2,)
     config.model.input_std = (0.2,)
     config.optimiser.learning_rate = 1e-3
-    config.training.epochs = 40
+    config.training.epochs = 28
     config.training.checkpoint_every_epochs = 2
     config.training.validate_every_epochs = 4
     return config
