@@ -118,12 +118,14 @@ def resize_masks(masks: UInt8[np.ndarray, "t h w"], size: int) -> UInt8[np.ndarr
     return np.stack([cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT) for mask in masks])
 
 
-def to_native(probability: Float[np.ndarray, "t s s"], shape: tuple[int, int]) -> UInt8[np.ndarray, "t h w"]:
-    """Foreground probabilities at network size -> 0/1 masks at the clip's own size (bilinear, threshold 0.5)."""
+def to_native(
+    probability: Float[np.ndarray, "t s s"], shape: tuple[int, int], threshold: float = 0.5
+) -> UInt8[np.ndarray, "t h w"]:
+    """Foreground probabilities at network size -> 0/1 masks at the clip's own size (bilinear, then the threshold)."""
     height, width = shape
     probability = probability.astype(np.float32)
     resized = [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in probability]
-    return (np.stack(resized) >= 0.5).astype(np.uint8)
+    return (np.stack(resized) >= threshold).astype(np.uint8)
 
 
 def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_es") -> SampledClip:

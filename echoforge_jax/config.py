@@ -163,6 +163,7 @@ class EvaluationConfig:
     protocols: tuple[str, ...] = ("semi", "full")
     batch_clips: int = 4
     scales: tuple[float, ...] = (1.0,)  # test-time augmentation: probabilities are averaged over enlarged pictures
+    threshold: float = 0.5  # a pixel is foreground from this probability on
     processes: int = 2  # that score masks, where there are enough of them to be worth starting
 
 
@@ -313,5 +314,7 @@ def _check(c: Config) -> None:
         )
     if not c.evaluation.scales or not all(0.5 <= scale <= 2 for scale in c.evaluation.scales):
         raise ConfigError(f"config.evaluation.scales is {c.evaluation.scales}; expected numbers from 0.5 to 2")
+    if not 0 < c.evaluation.threshold < 1:
+        raise ConfigError(f"config.evaluation.threshold is {c.evaluation.threshold}; expected 0 < threshold < 1")
     if not 0 <= c.optimiser.ema_decay < 1:
         raise ConfigError(f"config.optimiser.ema_decay is {c.optimiser.ema_decay}; expected 0 <= ema_decay < 1")

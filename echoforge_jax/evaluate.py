@@ -11,7 +11,6 @@ Writes metrics.json, per_frame.csv, per_patient.csv and report.html. Exit codes 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from absl import app, flags
 from echoforge_jax import parallel
 from echoforge_jax.cli import exit_with, parse_flags
 from echoforge_jax.cluster import others_are_there
-from echoforge_jax.config import Config, ConfigError, read_config
-from echoforge_jax.inference import Predictor
+from echoforge_jax.config import ConfigError
+from echoforge_jax.inference import Predictor, with_evaluation
 from echoforge_jax.launch import join
 from echoforge_jax.report.text import table
 from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks
@@ -46,6 +45,7 @@ _CHECKPOINT = flags.DEFINE_string(
 _SCALES = flags.DEFINE_list(
     "scales", None, "Test-time augmentation: probabilities averaged over pictures enlarged by these, e.g. 0.9,1,1.1."
 )
+_THRESHOLD = flags.DEFINE_float("threshold", None, "Foreground from this probability on; default: the network's own.")
 _AGAINST = flags.DEFINE_multi_string("against", [], "Folder of another evaluation to compare with; may be repeated.")
 _OUT = flags.DEFINE_string(
     "out", None,
@@ -93,9 +93,9 @@ def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
         say(f"the state after step {step}")
     else:
         predictor, config, _card = Predictor.load(workdir if which == "best" else Path(which))
-    if _SCALES.value:
-        config = with_scales(config, _SCALES.value)
-        predictor = Predictor(config.model, config.data.size, predictor.variables, config.evaluation.scales)
+    if _SCALES.value or _THRESHOLD.value is not None:
+        config = with_evaluation(config, _SCALES.value, _THRESHOLD.value)
+        predictor = Predictor.of(config, predictor.variables)
     if _DATA.value:
         data = dataclasses.replace(
             config.data, root=_DATA.value, format=_FORMAT.value or config.data.format,
@@ -106,24 +106,11 @@ def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
     name = f"{Path(_DATA.value).resolve().name}_{split}" if _DATA.value else split
     name += "_last" if which == "last" else ""
     name += f"_scales{'_'.join(_SCALES.value)}" if _SCALES.value else ""
+    name += f"_threshold{_THRESHOLD.value:g}" if _THRESHOLD.value is not None else ""
     if not _WORKDIR.value:
         name = f"{Path(which).stem}_{name}"
     out = Path(_OUT.value) if _OUT.value else workdir / f"evaluation_{name}"
     return out, evaluate(config, predictor, split, _PROTOCOL.value or config.evaluation.protocols, out, against)
-
-
-def with_scales(config: Config, texts: Sequence[str]) -> Config:
-    """The configuration with other test-time scales.
-
-    Raises:
-        ConfigError: a text is no number, or one out of range.
-    """
-    try:
-        scales = tuple(float(text) for text in texts)
-    except ValueError as error:
-        raise ConfigError(f"--scales={','.join(texts)}: {error}; expected numbers, e.g. 0.9,1,1.1") from error
-    evaluation = dataclasses.replace(config.evaluation, scales=scales)
-    return read_config(dataclasses.asdict(dataclasses.replace(config, evaluation=evaluation)))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ with the weights inside, for CPU, CUDA and TPU, that runs without this package. 
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from absl import app, flags
 
 from echoforge_jax.cli import exit_with, parse_flags
 from echoforge_jax.config import ConfigError
+from echoforge_jax.inference import with_evaluation
 from echoforge_jax.models.weights_file import DTYPES
 from echoforge_jax.trained import load_trained, save_program, save_released
 from echoforge_jax.training.checkpoint import save_inference
@@ -24,6 +26,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a .safetens
 _FORMAT = flags.DEFINE_enum("format", "safetensors", list(FORMATS), "What to write.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "Of the kernels in a safetensors file.")
 _FRAMES = flags.DEFINE_integer("frames", None, "Of a clip, for stablehlo; default: as in training.")
+_THRESHOLD = flags.DEFINE_float("threshold", None, "Kept in the configuration: foreground from this probability on.")
 _OUT = flags.DEFINE_string("out", None, f"Default: {', '.join(FORMATS.values())} in WORKDIR.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is there.")
 
@@ -36,6 +39,9 @@ def main(_: list[str]) -> None:
         if out.exists() and not _OVERWRITE.value:
             raise ConfigError(f"{out} exists; give --overwrite or another --out")
         variables, config, card = load_trained(workdir)
+        if _THRESHOLD.value is not None:
+            config = with_evaluation(config, None, _THRESHOLD.value)
+            card = {**card, "config": dataclasses.asdict(config)}
         out.parent.mkdir(parents=True, exist_ok=True)
         if _FORMAT.value == "safetensors":
             save_released(out, variables, card, _DTYPE.value)

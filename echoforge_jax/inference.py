@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from data_pipelines.clips import resize_frames, to_native
-from echoforge_jax.config import Config, ModelConfig, read_config
+from echoforge_jax.config import Config, ConfigError, ModelConfig, read_config
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.models.memory import Memory
 from echoforge_jax.trained import load_trained, start_of
@@ -29,14 +29,19 @@ class Predictor:
 
     Attributes:
         size: network size in pixels; frames of any size are resized to it and masks back.
+        threshold: of the masks.
 
     Args of the constructor:
         scales: test-time augmentation: whole clips are also seen enlarged by these factors, probabilities averaged
             where they overlap. Streaming sees each frame once.
+        threshold: a pixel is foreground from this probability on.
     """
 
-    def __init__(self, model: ModelConfig, size: int, variables: dict[str, Any], scales: Sequence[float] = (1.0,)):
-        self.network, self.size = EchoForge(model), size
+    def __init__(
+        self, model: ModelConfig, size: int, variables: dict[str, Any], scales: Sequence[float] = (1.0,),
+        threshold: float = 0.5,
+    ):  # fmt: skip
+        self.network, self.size, self.threshold = EchoForge(model), size, threshold
         self.variables = variables
 
         def probabilities(variables: dict[str, Any], image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
@@ -60,7 +65,13 @@ class Predictor:
     def load(cls, path: Path) -> tuple[Predictor, Config, dict[str, Any]]:
         """From a trained network (`load_trained`): the predictor, the configuration it was trained with, its card."""
         variables, config, card = load_trained(path)
-        return cls(config.model, config.data.size, variables, config.evaluation.scales), config, card
+        return cls.of(config, variables), config, card
+
+    @classmethod
+    def of(cls, config: Config, variables: dict[str, Any]) -> Predictor:
+        """The predictor that a configuration describes."""
+        evaluation = config.evaluation
+        return cls(config.model, config.data.size, variables, evaluation.scales, evaluation.threshold)
 
     @classmethod
     def load_last(cls, workdir: Path) -> tuple[Predictor, Config, int]:
@@ -82,7 +93,7 @@ class Predictor:
                 raise CheckpointError(f"{workdir} holds no checkpoint yet")
             state, _ = checkpoints.restore(abstract_state(shapes, here))
         variables = inference_variables(state)
-        return cls(config.model, config.data.size, variables, config.evaluation.scales), config, int(state.step)
+        return cls.of(config, variables), config, int(state.step)
 
     def forward(self, image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
         """Foreground probabilities of frames at network size, grey levels 0..1; stays on the device."""
@@ -106,7 +117,7 @@ class Predictor:
     ) -> Iterator[UInt8[np.ndarray, "t h w"]]:
         """LV masks 0/1 of each clip at its own size, in order; `batch_clips` at a time, the last batch filled up."""
         for clip, probability in self.each(clips, batch_clips):
-            yield to_native(probability, clip.shape[1:])
+            yield to_native(probability, clip.shape[1:], self.threshold)
 
     def each(
         self, clips: Iterable[UInt8[np.ndarray, "t h w"]], batch_clips: int = 4
@@ -133,6 +144,23 @@ class Predictor:
         image = resize_frames(frame, self.size).astype(np.float32) / np.float32(255)
         memory, probability = self._stream(self.variables, memory, jnp.asarray(image))
         return memory, np.asarray(probability)
+
+
+def with_evaluation(config: Config, scales: Sequence[str] | None, threshold: float | None) -> Config:
+    """The configuration with other test-time scales (texts) or another threshold; None leaves them.
+
+    Raises:
+        ConfigError: a text is no number, or a number is out of range.
+    """
+    evaluation = config.evaluation
+    try:
+        evaluation = dataclasses.replace(
+            evaluation, scales=tuple(map(float, scales)) if scales else evaluation.scales,
+            threshold=evaluation.threshold if threshold is None else threshold,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ConfigError(f"--scales={','.join(scales or ())}: {error}; expected numbers, e.g. 0.9,1,1.1") from error
+    return read_config(dataclasses.asdict(dataclasses.replace(config, evaluation=evaluation)))
 
 
 def enlarge(frames: Float[Array, "b t h w"], scale: float) -> Float[Array, "b t h w"]:

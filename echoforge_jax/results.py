@@ -124,7 +124,8 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
         "split": f"{split}, {clips} clips; skipped: {skipped}",
         "labels used in training": "ED and ES" if data.training_labels == "ed_es" else "every annotated frame",
         "network input": f"{data.frames} frames of {data.size}x{data.size}, ED to ES, grey levels 0..1",
-        "masks": "probability resized to the clip's own size (bilinear), threshold 0.5; LV endocardium",
+        "masks": "probability resized to the clip's own size (bilinear), threshold "
+        f"{config.evaluation.threshold:g}; LV endocardium",
         "test-time augmentation": ", ".join(f"{scale:g} x" for scale in config.evaluation.scales)
         if config.evaluation.scales != (1.0,) else "none",
         "encoder": f"ResNet-{model.encoder_depth}, width {model.encoder_width}, {model.encoder_stages} stages, "

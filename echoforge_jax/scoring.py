@@ -122,7 +122,10 @@ def _predict(
         task = bar.add_task(f"predicting {title}", total=len(order), note="clips")
         predicted = predictor.each((clips[i].frames for i in order), batch_clips)
         for i, (frames, probability) in zip(order, predicted, strict=True):
-            found[i] = to_native(probability, frames.shape[1:]), (probability >= 0.5).astype(np.uint8)
+            found[i] = (
+                to_native(probability, frames.shape[1:], predictor.threshold),
+                (probability >= predictor.threshold).astype(np.uint8),
+            )
             bar.advance(task)
     gathered = parallel.gather_on_main(found, exchange)
     return None if gathered is None else [gathered[i] for i in range(len(clips))]

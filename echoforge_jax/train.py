@@ -54,7 +54,8 @@ def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -
         if train(config, workdir, profile) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
         predictor, trained, _ = Predictor.load(workdir / "inference")
-        here = dataclasses.replace(config.evaluation, scales=trained.evaluation.scales)
+        of_network = {"scales": trained.evaluation.scales, "threshold": trained.evaluation.threshold}
+        here = dataclasses.replace(config.evaluation, **of_network)
         trained = dataclasses.replace(trained, data=config.data, evaluation=here)  # the data may have been moved since
         evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
         parallel.wait_for_all("the run is scored")

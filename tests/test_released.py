@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data_pipelines.clips import to_native
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax import cli
 from echoforge_jax.config import Config
@@ -76,9 +77,24 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
         ([f"--checkpoint={file}"], "--data"),
         ([f"--checkpoint={file}", f"--workdir={workdir}"], "give either"),
         ([f"--checkpoint={file}", f"--data={cohort}", "--scales=1,big"], "expected numbers"),
+        ([f"--checkpoint={file}", f"--data={cohort}", "--threshold=2"], "0 < threshold < 1"),
     ):
         refused = command("evaluate", *flags)
         assert refused.returncode == cli.USAGE and message in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_threshold_travels_with_the_file(workdir: Path, variables, tiny_config: Config, tmp_path: Path):
+    clip = np.random.default_rng(0).integers(0, 255, (2, 48, 40), np.uint8)
+    probability = Predictor(tiny_config.model, 32, variables).probabilities([clip])[0]
+    middle = float(np.median(probability))
+    file = tmp_path / "strict.safetensors"
+    done = command("export", f"--workdir={workdir}", f"--out={file}", f"--threshold={middle}")
+    assert done.returncode == 0, done.stderr
+    predictor, config, _ = Predictor.load(file)
+    assert predictor.threshold == config.evaluation.threshold == pytest.approx(middle)
+    (mask,) = predictor.masks([clip])
+    np.testing.assert_array_equal(mask, to_native(probability, (48, 40), predictor.threshold))
+    assert 0.2 < mask.mean() < 0.8
 
 
 def test_an_exported_program_computes_the_same_for_any_number_of_clips(workdir: Path, tiny_config, variables):

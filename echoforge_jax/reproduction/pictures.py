@@ -127,7 +127,8 @@ def _cases(study: Study, cell: Cell) -> tuple[Predictor, list[Case]]:
     whole, _ = load_split(source_of(config), split, ed_to_es, threads=config.data.workers)
     clips = [protocol_clip(clip, "semi", config.data.frames) for clip in whole]
     found = predictor.each((clip.frames for clip in clips), config.evaluation.batch_clips)
-    return predictor, [(clip, to_native(p, clip.frames.shape[1:])) for clip, (_, p) in zip(clips, found, strict=True)]
+    masks = [to_native(p, frames.shape[1:], predictor.threshold) for frames, p in found]
+    return predictor, list(zip(clips, masks, strict=True))
 
 
 def _ranked(cases: list[Case]) -> list[tuple[float, int, int]]:
