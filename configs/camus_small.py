@@ -1,14 +1,22 @@
-"""The small released network: streams at video rate on 2 CPU cores. Real CAMUS ED and ES frames, all labels, 128x128.
+"""The small released network: streams at video rate on 2 CPU cores. Real CAMUS ED and ES frames, all labels; 128x128
+from Kaiming initialisation first, then 256x256.
 
-    python -m echoforge_jax.train --config=configs/camus_small.py --config.data.root=CAMUS_ED_ES
+    python -m echoforge_jax.train --config=configs/camus_small.py:128 --workdir=runs/small128 \
+        --config.data.root=CAMUS_ED_ES
+    python -m echoforge_jax.train --config=configs/camus_small.py:256 --workdir=runs/small256 \
+        --config.data.root=CAMUS_ED_ES --config.training.start_from=runs/small128
 
 Measured: docs/results.md, "Accuracy on real hearts".
 """
 
 from configs.camus_released import get_config as camus_released
 
+STAGES = ("128", "256")
 
-def get_config():
+
+def get_config(stage: str = "128"):
+    if stage not in STAGES:
+        raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
     config = camus_released("128")
     config.model.encoder_depth = 18
     config.model.encoder_width = 32
@@ -20,4 +28,15 @@ def get_config():
     config.training.epochs = 28
     config.training.checkpoint_every_epochs = 2
     config.training.validate_every_epochs = 4
+    if stage == "256":
+        config.seed = 1
+        config.data.size = 256
+        config.data.batch_clips = 4  # an epoch is half of the clips
+        config.data.augment.scale = (0.8, 1.25)
+        config.data.augment.ultrasound_probability = 0.15
+        config.optimiser.learning_rate = 7e-4
+        config.optimiser.ema_decay = 0.995
+        config.training.epochs = 13
+        config.training.validate_every_epochs = 13
+        config.training.checkpoint_every_epochs = 1
     return config
