@@ -122,10 +122,16 @@ def to_native(
     probability: Float[np.ndarray, "t s s"], shape: tuple[int, int], threshold: float = 0.5
 ) -> UInt8[np.ndarray, "t h w"]:
     """Foreground probabilities at network size -> 0/1 masks at the clip's own size (bilinear, then the threshold)."""
+    return (resize_probability(probability, shape) >= threshold).astype(np.uint8)
+
+
+def resize_probability(
+    probability: Float[np.ndarray, "t s s"], shape: tuple[int, int]
+) -> Float[np.ndarray, "t h w"]:
+    """Foreground probabilities at another size (bilinear)."""
     height, width = shape
     probability = probability.astype(np.float32)
-    resized = [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in probability]
-    return (np.stack(resized) >= threshold).astype(np.uint8)
+    return np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in probability])
 
 
 def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_es") -> SampledClip:

@@ -20,7 +20,7 @@ from absl import app, flags
 from echoforge_jax import parallel
 from echoforge_jax.cli import exit_with, parse_flags
 from echoforge_jax.cluster import others_are_there
-from echoforge_jax.config import ConfigError
+from echoforge_jax.config import Config, ConfigError
 from echoforge_jax.inference import Predictor, with_evaluation
 from echoforge_jax.launch import join
 from echoforge_jax.report.text import table
@@ -40,7 +40,8 @@ _REFERENCES = flags.DEFINE_string("references", None, "Tree of reference masks f
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "best",
     "Of --workdir: best (validation Dice) or last (also of a training in progress). Or, without --workdir, a trained "
-    "network: a .safetensors file or an inference folder; then --data says what to score.",
+    "network: a .safetensors file or an inference folder; then --data says what to score. Several, separated by "
+    "commas: their probabilities are averaged at the first one's size.",
 )  # fmt: skip
 _SCALES = flags.DEFINE_list(
     "scales", None, "Test-time augmentation: probabilities averaged over pictures enlarged by these, e.g. 0.9,1,1.1."
@@ -86,16 +87,22 @@ def main(_: list[str]) -> None:
 
 def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
     workdir, which = Path(_WORKDIR.value or ""), _CHECKPOINT.value
+    loaded: list[tuple[Predictor, Config]] = []
     if which == "last":
         if jax.process_count() > 1:
             raise ConfigError("--checkpoint=last is read by one process alone: start without a launcher, or score best")
         predictor, config, step = Predictor.load_last(workdir)
+        loaded = [(predictor, config)]
         say(f"the state after step {step}")
     else:
-        predictor, config, _card = Predictor.load(workdir if which == "best" else Path(which))
-    if _SCALES.value or _THRESHOLD.value is not None:
-        config = with_evaluation(config, _SCALES.value, _THRESHOLD.value)
-        predictor = Predictor.of(config, predictor.variables)
+        files = [workdir] if which == "best" else [Path(file) for file in which.split(",")]
+        loaded = [Predictor.load(file)[:2] for file in files]
+    scales, threshold = _SCALES.value, _THRESHOLD.value
+    if scales or threshold is not None:
+        configs = [with_evaluation(config, scales, threshold) for _, config in loaded]
+        loaded = [(Predictor.of(c, old.variables), c) for c, (old, _) in zip(configs, loaded, strict=True)]
+    predictor, config = loaded[0]
+    predictor.others = tuple(other for other, _ in loaded[1:])
     if _DATA.value:
         data = dataclasses.replace(
             config.data, root=_DATA.value, format=_FORMAT.value or config.data.format,
@@ -108,7 +115,7 @@ def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
     name += f"_scales{'_'.join(_SCALES.value)}" if _SCALES.value else ""
     name += f"_threshold{_THRESHOLD.value:g}" if _THRESHOLD.value is not None else ""
     if not _WORKDIR.value:
-        name = f"{Path(which).stem}_{name}"
+        name = "_".join([*(Path(file).stem for file in which.split(",")), name])
     out = Path(_OUT.value) if _OUT.value else workdir / f"evaluation_{name}"
     return out, evaluate(config, predictor, split, _PROTOCOL.value or config.evaluation.protocols, out, against)
 

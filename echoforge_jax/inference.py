@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from data_pipelines.clips import resize_frames, to_native
+from data_pipelines.clips import resize_frames, resize_probability, to_native
 from echoforge_jax.config import Config, ConfigError, ModelConfig, read_config
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.models.memory import Memory
@@ -30,6 +30,7 @@ class Predictor:
     Attributes:
         size: network size in pixels; frames of any size are resized to it and masks back.
         threshold: of the masks.
+        others: further networks whose probabilities of whole clips are averaged with this one's, at its size.
 
     Args of the constructor:
         scales: test-time augmentation: whole clips are also seen enlarged by these factors, probabilities averaged
@@ -42,6 +43,7 @@ class Predictor:
         threshold: float = 0.5,
     ):  # fmt: skip
         self.network, self.size, self.threshold = EchoForge(model), size, threshold
+        self.others: tuple[Predictor, ...] = ()
         self.variables = variables
 
         def probabilities(variables: dict[str, Any], image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
@@ -110,7 +112,10 @@ class Predictor:
         for row, clip in enumerate(clips):
             image[row, : len(clip)] = resize_frames(clip, self.size).astype(np.float32) / np.float32(255)
         found = np.asarray(self.forward(jnp.asarray(image)))
-        return [found[row, : len(clip)] for row, clip in enumerate(clips)]
+        own = [found[row, : len(clip)] for row, clip in enumerate(clips)]
+        theirs = [other.probabilities(clips) for other in self.others]
+        side = (self.size, self.size)
+        return [np.mean([p, *(resize_probability(t[row], side) for t in theirs)], 0) for row, p in enumerate(own)]
 
     def masks(
         self, clips: Iterable[UInt8[np.ndarray, "t h w"]], batch_clips: int = 4

@@ -113,8 +113,9 @@ def is_simulated_tree(root: Path) -> bool:
     return (root / COHORT_FILE).exists()
 
 
-def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[str, str]:
-    """What a reader needs to know what was measured, as rows of the report's card."""
+def method_card(config: Config, split: str, clips: int, skipped: str, networks: int = 1) -> dict[str, str]:
+    """What a reader needs to know what was measured, as rows of the report's card. Of several networks whose
+    probabilities are averaged it is the first one's."""
     data, model = config.data, config.model
     simulated = data.simulate.patients
     return {
@@ -128,6 +129,7 @@ def method_card(config: Config, split: str, clips: int, skipped: str) -> dict[st
         f"{config.evaluation.threshold:g}; LV endocardium",
         "test-time augmentation": ", ".join(f"{scale:g} x" for scale in config.evaluation.scales)
         if config.evaluation.scales != (1.0,) else "none",
+        "networks": "one" if networks == 1 else f"{networks}, probabilities averaged; what follows is of the first",
         "encoder": f"ResNet-{model.encoder_depth}, width {model.encoder_width}, {model.encoder_stages} stages, "
         + ("pretrained" if model.pretrained else "from Kaiming initialisation"),
         "parts": ", ".join(

@@ -107,7 +107,7 @@ def evaluate(
         return {}
     return write_results(
         out, scores, pictures=pictures, split=split, skipped=skipped, simulated=is_simulated(config), against=against,
-        card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none"),
+        card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none", 1 + len(predictor.others)),
         history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.clips import to_native
+from data_pipelines.clips import resize_probability, to_native
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax import cli
 from echoforge_jax.config import Config
@@ -77,6 +77,7 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
         ([f"--checkpoint={file}"], "--data"),
         ([f"--checkpoint={file}", f"--workdir={workdir}"], "give either"),
         ([f"--checkpoint={file}", f"--data={cohort}", "--scales=1,big"], "expected numbers"),
+        ([f"--checkpoint={file},nowhere", f"--data={cohort}"], "nowhere"),
         ([f"--checkpoint={file}", f"--data={cohort}", "--threshold=2"], "0 < threshold < 1"),
     ):
         refused = command("evaluate", *flags)
@@ -95,6 +96,15 @@ def test_a_threshold_travels_with_the_file(workdir: Path, variables, tiny_config
     (mask,) = predictor.masks([clip])
     np.testing.assert_array_equal(mask, to_native(probability, (48, 40), predictor.threshold))
     assert 0.2 < mask.mean() < 0.8
+
+
+def test_several_networks_are_averaged_at_the_firsts_size(variables, tiny_config: Config):
+    clips = [np.random.default_rng(n).integers(0, 255, (2, 48, 40), np.uint8) for n in range(2)]
+    first, second = Predictor(tiny_config.model, 32, variables), Predictor(tiny_config.model, 64, variables)
+    alone, other = first.probabilities(clips), second.probabilities(clips)
+    first.others = (second,)
+    for mean, a, b in zip(first.probabilities(clips), alone, other, strict=True):
+        np.testing.assert_allclose(mean, (a + resize_probability(b, (32, 32))) / 2, atol=1e-6)
 
 
 def test_an_exported_program_computes_the_same_for_any_number_of_clips(workdir: Path, tiny_config, variables):
