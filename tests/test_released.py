@@ -77,11 +77,15 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
         ([f"--checkpoint={file}"], "--data"),
         ([f"--checkpoint={file}", f"--workdir={workdir}"], "give either"),
         ([f"--checkpoint={file}", f"--data={cohort}", "--scales=1,big"], "expected numbers"),
-        ([f"--checkpoint={file},nowhere", f"--data={cohort}"], "nowhere"),
         ([f"--checkpoint={file}", f"--data={cohort}", "--threshold=2"], "0 < threshold < 1"),
     ):
         refused = command("evaluate", *flags)
         assert refused.returncode == cli.USAGE and message in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_network_that_is_not_there_is_named(workdir: Path, cohort: Path):
+    done = command("evaluate", f"--checkpoint={workdir},nowhere", f"--data={cohort}")
+    assert done.returncode == cli.STORAGE and "nowhere holds no inference checkpoint" in done.stderr
 
 
 def test_a_threshold_travels_with_the_file(workdir: Path, variables, tiny_config: Config, tmp_path: Path):

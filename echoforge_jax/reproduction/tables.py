@@ -45,8 +45,8 @@ METHODS = {
     "CPR + FlameRise": FULL,
     "CPR": {**FULL, "semi.flamerise": False},
     "mean teacher": {**FULL, **MEAN_TEACHER},
-    "supervised only, average": {**WITHOUT_CPR, **AVERAGE},
-    "steadier CPR + FlameRise, average": STEADIER_CPR,
+    "supervised only (average)": {**WITHOUT_CPR, **AVERAGE},
+    "steadier CPR + FlameRise (average)": STEADIER_CPR,
 }
 FEW = (0.05, 0.1, 0.25)  # of the patients, on real frames
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)

@@ -105,7 +105,7 @@ def test_other_processes_go_on(between: list[tuple[int, dict]], tolerance: float
     printed = job.wait()
     assert job.codes == [cli.OK] * 2 and f"resumed from step {saved + len(between)}" in printed[0], printed
     before = {step: loss for step, loss in expected.items() if step <= saved}
-    assert {step: losses(workdir)[step] for step in before} == pytest.approx(before, abs=1e-6)
+    assert {step: losses(workdir)[step] for step in before} == pytest.approx(before, abs=5e-6)
     assert losses(workdir) == pytest.approx(expected, abs=tolerance)
     steps = [line["step"] for line in read_metrics(workdir) if line["kind"] == "train"]
     assert steps == sorted(set(steps))  # one process writes each line, once
