@@ -139,7 +139,7 @@ class TrainingBatches:
     @functools.cached_property
     def digest(self) -> str:
         """Names the clips of all streams, in order, and which of them have labels."""
-        named = [[(name, labelled) for name, labelled in _named(stream.clips)] for stream in self.streams]
+        named = [list(_named(stream.clips)) for stream in self.streams]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
 
     @property
