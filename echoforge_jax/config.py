@@ -301,6 +301,11 @@ def _check(c: Config) -> None:
             raise ConfigError(f"{path} is too small; expected {least}")
     if c.data.size % stride:
         raise ConfigError(f"config.data.size is {c.data.size}; expected a multiple of {stride} (the encoder's stride)")
+    crop = c.data.augment.crop
+    if crop % stride or crop > c.data.size:
+        raise ConfigError(
+            f"config.data.augment.crop is {crop}; expected a multiple of {stride} up to config.data.size, {c.data.size}"
+        )
     if c.model.channels % 8 or c.model.channels % c.model.heads:
         raise ConfigError(
             f"config.model.channels is {c.model.channels}; expected a multiple of 8 and of heads ({c.model.heads})"
