@@ -91,3 +91,22 @@ def test_a_shift_moves_mask_and_picture_alike_and_is_off_by_default():
         assert inside > 0.6 and outside < 0.02
         places.append(np.argwhere(moved[0]).mean(axis=0) - np.argwhere(mask[0]).mean(axis=0))
     assert np.abs(places).max() < 0.2 * 64 + 1 and np.std(places, axis=0).min() > 2
+
+
+def test_a_window_is_cut_from_the_moved_picture_with_its_mask():
+    counted = np.arange(64 * 64).reshape(64, 64)
+    frames = np.stack([counted % 251, counted // 64]).astype(np.uint8)  # the second frame tells the row
+    still = Augmentation(probability=0.0, crop=48)
+    corners = set()
+    for seed in range(40):
+        image, mask = still(frames, frames, np.random.default_rng(seed))
+        assert image.shape == mask.shape == (2, 48, 48)
+        np.testing.assert_array_equal(image, mask.astype(np.float32) / np.float32(255))  # labels move as the picture
+        row = int(mask[1, 0, 0])
+        column = next(c for c in range(17) if (mask[0] == frames[0, row : row + 48, c : c + 48]).all())
+        corners.add((row, column))
+    assert {row for row, _ in corners} <= set(range(17)) and len(corners) > 30
+    moving = Augmentation(probability=1.0, gamma=(1.0, 1.0), contrast=(1.0, 1.0))
+    whole, _ = moving(frames, frames, np.random.default_rng(5))
+    same, _ = dataclasses.replace(moving, crop=64)(frames, frames, np.random.default_rng(5))
+    np.testing.assert_array_equal(same, whole)
