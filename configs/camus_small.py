@@ -14,16 +14,21 @@ from configs.camus_released import get_config as camus_released
 STAGES = ("128", "256")
 
 
-def get_config(stage: str = "128"):
-    if stage not in STAGES:
-        raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
-    config = camus_released("128")
+def use_small_network(config) -> None:
+    """1.23 M parameters: ResNet-18 of half width, 64 channels."""
     config.model.encoder_depth = 18
     config.model.encoder_width = 32
     config.model.channels = 64
     config.model.heads = 4
     config.model.input_mean = (0.2,)
     config.model.input_std = (0.2,)
+
+
+def get_config(stage: str = "128"):
+    if stage not in STAGES:
+        raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
+    config = camus_released("128")
+    use_small_network(config)
     config.optimiser.learning_rate = 1e-3
     config.training.epochs = 28
     config.training.checkpoint_every_epochs = 2
