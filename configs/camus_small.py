@@ -1,5 +1,5 @@
 """The small released network: streams at video rate on 2 CPU cores. Real CAMUS ED and ES frames, all labels; 128x128
-from Kaiming initialisation first, then 256x256.
+from Kaiming initialisation first, then windows of 256x256.
 
     python -m echoforge_jax.train --config=configs/camus_small.py:128 --workdir=runs/small128 \
         --config.data.root=CAMUS_ED_ES
@@ -38,10 +38,10 @@ def get_config(stage: str = "128"):
         config.data.size = 256
         config.data.batch_clips = 4  # an epoch is half of the clips
         config.data.augment.scale = (0.8, 1.25)
-        config.data.augment.ultrasound_probability = 0.15
-        config.optimiser.learning_rate = 7e-4
+        config.data.augment.ultrasound_probability = 0.05
+        config.data.augment.crop = 192
         config.optimiser.ema_decay = 0.995
-        config.training.epochs = 13
-        config.training.validate_every_epochs = 13
-        config.training.checkpoint_every_epochs = 1
+        config.training.epochs = 72
+        config.training.validate_every_epochs = 18
+        config.training.checkpoint_every_epochs = 9
     return config
