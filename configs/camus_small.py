@@ -11,7 +11,7 @@ Measured: docs/results.md, "Accuracy on real hearts".
 
 from configs.camus_released import get_config as camus_released
 
-STAGES = ("128", "256")
+STAGES = {"128": "128", "256": "windows"}  # each like that stage of the large network
 
 
 def use_small_network(config) -> None:
@@ -27,21 +27,19 @@ def use_small_network(config) -> None:
 def get_config(stage: str = "128"):
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
-    config = camus_released("128")
+    config = camus_released(STAGES[stage])
     use_small_network(config)
     config.optimiser.learning_rate = 1e-3
-    config.training.epochs = 28
-    config.training.checkpoint_every_epochs = 2
-    config.training.validate_every_epochs = 4
-    if stage == "256":
-        config.seed = 1
-        config.data.size = 256
-        config.data.batch_clips = 4  # an epoch is half of the clips
-        config.data.augment.scale = (0.8, 1.25)
-        config.data.augment.ultrasound_probability = 0.05
-        config.data.augment.crop = 192
-        config.optimiser.ema_decay = 0.995
-        config.training.epochs = 72
-        config.training.validate_every_epochs = 18
-        config.training.checkpoint_every_epochs = 9
+    if stage == "128":
+        config.training.epochs = 28
+        config.training.validate_every_epochs = 4
+        config.training.checkpoint_every_epochs = 2
+        return config
+    config.seed = 1
+    config.optimiser.encoder_rate = 1.0
+    config.optimiser.weight_decay = 0.0
+    config.training.epochs = 72
+    config.training.validate_every_epochs = 18
+    config.training.checkpoint_every_epochs = 9
+    config.training.checkpoint_every_steps = 0
     return config

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.export
 import jax.numpy as jnp
-import numpy as np
 
 from data_pipelines.formats.camus_images import write_atomically
 from echoforge_jax.config import Config, ConfigError, ModelConfig, read_config
@@ -60,8 +59,7 @@ def _without_folders(card: dict[str, Any]) -> dict[str, Any]:
         mix=tuple(dataclasses.replace(mix, root=Path(mix.root).name) for mix in config.data.mix),
     )  # fmt: skip
     model = dataclasses.replace(config.model, pretrained=Path(config.model.pretrained).name)
-    names = ",".join(path.name for path in _start_paths(config))
-    training = dataclasses.replace(config.training, start_from=names)
+    training = dataclasses.replace(config.training, start_from=Path(config.training.start_from).name)
     config = dataclasses.replace(config, data=data, model=model, training=training)
     return card | {"config": dataclasses.asdict(config)}
 
@@ -97,48 +95,25 @@ def start_of(config: Config) -> tuple[Config, dict[str, Any] | None]:
     """The configuration with the preprocessing that its starting weights need, and the trained network to start from
     (None: an encoder of `config.model.pretrained`, or Kaiming). Heads for the surroundings may be missing there.
 
-    Several networks that were trained on from the same one lie in one valley of the loss: the mean of their variables
-    is a network as good as their averaged probabilities, nearly (Wortsman et al., ICML 2022, "Model soups"). The
-    running statistics of norms are means, too, so the mean network needs some steps of training before it is used.
-
     Raises:
         ConfigError: the network to start from is of another configuration; the tensor is named.
         CheckpointError, ConfigError: as `load_trained` and `with_preprocessing`.
     """
     if not config.training.start_from:
         return dataclasses.replace(config, model=with_preprocessing(config.model)), None
-    paths = _start_paths(config)
-    loaded = [load_trained(path)[:2] for path in paths]
-    first = loaded[0][1].model
+    variables, trained, _ = load_trained(Path(config.training.start_from))
     model = dataclasses.replace(
-        config.model, stride_in_first_1x1=first.stride_in_first_1x1, input_mean=first.input_mean,
-        input_std=first.input_std, pretrained="",
+        config.model, stride_in_first_1x1=trained.model.stride_in_first_1x1, input_mean=trained.model.input_mean,
+        input_std=trained.model.input_std, pretrained="",
     )  # fmt: skip
-    wanted, heads = _tensor_shapes(variable_shapes(model)), _tensor_shapes(loaded[0][0]).keys()
-    for path, (variables, trained) in zip(paths, loaded, strict=True):
-        found = _tensor_shapes(variables)
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name) and not (name not in found and "'surroundings_head'" in name):
-                raise ConfigError(
-                    f"config.training.start_from={str(path)!r} does not fit config.model: {name} is "
-                    f"{found.get(name, 'missing')} there, {wanted.get(name, 'missing')} here"
-                )
-        if found.keys() != heads or _preprocessing(trained.model) != _preprocessing(first):
+    wanted, found = (
+        {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (variable_shapes(model), variables)
+    )
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name) and not (name not in found and "'surroundings_head'" in name):
             raise ConfigError(
-                f"config.training.start_from names {paths[0]} and {path}, of other heads or preprocessing; expected "
-                "networks that were trained on from the same one"
+                f"config.training.start_from={config.training.start_from!r} does not fit config.model: {name} is "
+                f"{found.get(name, 'missing')} there, {wanted.get(name, 'missing')} here"
             )
-    variables = jax.tree.map(lambda *each: np.mean(each, 0, dtype=np.float32), *(variables for variables, _ in loaded))
     return dataclasses.replace(config, model=model), variables
-
-
-def _start_paths(config: Config) -> list[Path]:
-    return [Path(path) for path in config.training.start_from.split(",") if path]
-
-
-def _tensor_shapes(variables: Any) -> dict[str, tuple[int, ...]]:
-    return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(variables)}
-
-
-def _preprocessing(model: ModelConfig) -> tuple[Any, ...]:
-    return model.stride_in_first_1x1, model.input_mean, model.input_std

@@ -106,19 +106,3 @@ def test_a_released_file_tells_no_folder_and_a_training_starts_from_it(variables
     assert resolved.model.input_mean == (0.3,) and resolved.model.pretrained == ""
     jax.tree.map(np.testing.assert_array_equal, start, variables)
     assert start_of(tiny_config) == (tiny_config, None)
-
-
-def test_a_training_starts_from_the_mean_of_several_networks(variables, tiny_config: Config, tmp_path):
-    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    for file, factor in zip(files, (1.0, 3.0), strict=True):
-        scaled = jax.tree.map(lambda leaf, factor=factor: factor * leaf, variables)
-        save_released(file, scaled, {"config": dataclasses.asdict(tiny_config)}, "float32")
-    starting = dataclasses.replace(tiny_config.training, start_from=",".join(map(str, files)))
-    config, start = start_of(dataclasses.replace(tiny_config, training=starting))
-    jax.tree.map(lambda mean, one: np.testing.assert_allclose(mean, 2 * one, rtol=1e-6), start, variables)
-    save_released(tmp_path / "c.safetensors", start, {"config": dataclasses.asdict(config)}, "float32")
-    assert read_card(tmp_path / "c.safetensors")["config"]["training"]["start_from"] == "a.safetensors,b.safetensors"
-    other = dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, input_mean=(0.3,)))
-    save_released(files[1], variables, {"config": dataclasses.asdict(other)}, "float32")
-    with pytest.raises(ConfigError, match=r"a\.safetensors and .*b\.safetensors.* preprocessing"):
-        start_of(config)
