@@ -1,9 +1,10 @@
 """The training step as it is against the same step in plain Linen (`plain_convolutions`), in one run.
 
-    python scripts/benchmark_step.py [--rounds=5] [--size=128] [--frames=2] [--batch_clips=8] [--plain_pyramid]
+    python scripts/benchmark_step.py [--rounds=5] [--size=128] [--frames=2] [--batch_clips=8] [--plain_pyramid] \
+        [--dtype=float32,bfloat16]
 
-Prints both times, their ratio (the median over interleaved rounds, so that a noisy machine disturbs both alike),
-minutes an epoch, and the share of what one large matrix product reaches on this machine.
+For each kind of arithmetic prints both times, their ratio (the median over interleaved rounds, so that a noisy machine
+disturbs both alike), minutes an epoch, and the share of what one large matrix product reaches on this machine.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +33,13 @@ _FRAMES = flags.DEFINE_integer("frames", 2, "Frames a clip.")
 _BATCH = flags.DEFINE_integer("batch_clips", 8, "Clips a batch.")
 _CLIPS = flags.DEFINE_integer("clips", 699, "Clips of an epoch, for the minutes.")
 _PLAIN = flags.DEFINE_bool("plain_pyramid", False, "Without ARC and TSF.")
-SIDE = 2048  # of the matrix product that stands for the machine's peak
+_DTYPES = flags.DEFINE_list("dtype", ["float32"], "Of the arithmetic, as config.model.dtype; several: one by one.")
+SIDES = {"cpu": 2048, "gpu": 8192, "tpu": 8192}  # of the matrix product that stands for the machine's peak
 
 
-def peak_gflops() -> float:
-    """Billions of operations a second of a float32 matrix product, the best of a few."""
-    square = jnp.ones((SIDE, SIDE), jnp.float32)
+def peak_gflops(side: int, dtype: str) -> float:
+    """Billions of operations a second of a matrix product of random numbers, the best of a few."""
+    square = jax.random.normal(jax.random.key(0), (side, side), jnp.dtype(dtype))
     multiply = jax.jit(jnp.matmul)
     multiply(square, square).block_until_ready()
     seconds = []
@@ -44,13 +47,19 @@ def peak_gflops() -> float:
         start = time.perf_counter()
         multiply(square, square).block_until_ready()
         seconds.append(time.perf_counter() - start)
-    return 2 * SIDE**3 / min(seconds) / 1e9
+    return 2 * side**3 / min(seconds) / 1e9
 
 
 def main(_: list[str]) -> None:
+    for dtype in _DTYPES.value:
+        compare(dtype)
+
+
+def compare(dtype: str) -> None:
+    """Times both steps in one kind of arithmetic, and prints."""
     config = Config()
     data = dataclasses.replace(config.data, size=_SIZE.value, frames=_FRAMES.value, batch_clips=_BATCH.value)
-    model = config.model
+    model = dataclasses.replace(config.model, dtype=dtype)
     if _PLAIN.value:
         model = dataclasses.replace(model, anchor_recalibration=False, temporal_fusion=False)
     semi = dataclasses.replace(config.semi, pseudo_labels="none")
@@ -73,14 +82,16 @@ def main(_: list[str]) -> None:
     initialise = jax.jit(lambda key: initial_state(config, optimiser, key), out_shardings=parallel.replicated(mesh))
     states = [initialise(jax.random.key(0)) for _ in range(2)]
 
-    def compiled(state):
+    def lowered(state):
         step = make_step(config, make_networks(config), optimiser, rate, schedules, mesh, with_pseudo_labels=False)
-        return step.lower(state, batch).compile()
+        return step.lower(state, batch)
 
-    ours = compiled(states[0])
+    ours = lowered(states[0])
     with plain_convolutions():
-        plain = compiled(states[1])
-    steps, seconds = (ours, plain), ([], [])
+        plain = lowered(states[1])
+    with ThreadPoolExecutor(2) as pool:
+        steps = list(pool.map(lambda one: one.compile(), (ours, plain)))
+    seconds: tuple[list[float], list[float]] = ([], [])
     for round_ in range(_ROUNDS.value + 1):
         for i, step in enumerate(steps):
             start = time.perf_counter()
@@ -92,15 +103,16 @@ def main(_: list[str]) -> None:
     ratio = statistics.median(b / a for a, b in zip(*seconds, strict=True))
     minutes = fast * _CLIPS.value / clips[0] / 60
     gflops = 3 * clips[0] * count_cost(config.model, data.frames, data.size).gflops_per_clip  # backward: twice forward
-    peak = peak_gflops()
+    side = SIDES[jax.default_backend()]
+    peak = peak_gflops(side, dtype)
     network = "plain pyramid" if _PLAIN.value else "TSF and ARC"
     device = jax.devices()[0].device_kind
-    print(f"{network}, {clips[0]} clips of {data.frames} frames of {data.size}x{data.size}, {device}")
-    print(f"ours {fast:.3f} s a step, plain Linen {slow:.3f} s; plain / ours {ratio:.2f}")
-    print(f"{minutes:.2f} min an epoch of {_CLIPS.value} clips, without validation")
+    print(f"{network}, {clips[0]} clips of {data.frames} frames of {data.size}x{data.size}, {dtype}, {device}")
+    print(f"ours {fast:.4f} s a step, plain Linen {slow:.4f} s; plain / ours {ratio:.2f}")
+    print(f"{minutes:.3f} min an epoch of {_CLIPS.value} clips, without validation")
     print(
         f"{gflops:.0f} GFLOPs a step (3 x forward) = {gflops / fast:.0f} GFLOP/s, {100 * gflops / fast / peak:.0f} % "
-        f"of the {peak:.0f} of a {SIDE}x{SIDE} matrix product"
+        f"of the {peak:.0f} of a {side}x{side} matrix product"
     )
 
 

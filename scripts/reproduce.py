@@ -10,7 +10,8 @@ shows what would run. Exit code 75: stopped by a signal and resumable, as `echof
 by default configs/camus_semi.py, with fields given as --set data.root=CAMUS --set model.pretrained=FILE.safetensors;
 EchoNet-Dynamic (Table 1, Figs. 4 and 8) with --set_echonet data.root=ECHONET, or else it is left out. --scale=real:
 configs/camus_ed_es.py, real ED and ES frames, the same flags; targets "parts" (TSF and ARC) and "few_labels5", 10 and
-25, or all of these as "few_labels". --scale=real_small: the same with a small network from Kaiming initialisation.
+25, or all of these as "few_labels". --scale=real_small: the same with a small network from Kaiming initialisation;
+--scale=real_long: ten times the steps of "real", for one accelerator.
 Table 1 sets other systems beside EchoForge: --against NAME=FOLDER of `python -m echoforge_jax.evaluate`.
 Plots go beside the tables as SVG and PNG, pictures of frames to WORKDIR/SCALE/figures.
 """
@@ -38,6 +39,7 @@ DEFAULTS = {
     "paper": {CAMUS: "camus_semi.py", ECHONET: "echonet_dynamic.py"},
     "real": {CAMUS: "camus_ed_es.py"},
     "real_small": {CAMUS: "ablations/real_small.py"},
+    "real_long": {CAMUS: "ablations/real_long.py"},
 }
 TARGETS = tuple(sorted({*TABLES, "table2", *FIGURES}))
 

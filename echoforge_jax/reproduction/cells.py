@@ -71,7 +71,7 @@ class Study:
     """Where the cells of one scale lie and what they grow from.
 
     Attributes:
-        scale: "small", "paper", "real" or "real_small".
+        scale: "small", "paper", "real", "real_small" or "real_long".
         bases: data set -> base configuration (a `ConfigDict`); a data set without one is left out.
         results: folder of finished cells and tables, kept for good.
         work: folder of checkpoints and predictions, which may be lost.
