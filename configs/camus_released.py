@@ -31,6 +31,8 @@ def get_config(stage: str = "128"):
         config.training.epochs = 10
         return config
     if stage == "gpu":
+        config.seed = 10
+        config.model.dtype = "bfloat16"
         config.data.size = 256
         config.data.batch_clips = 16
         config.data.workers = 8
@@ -45,8 +47,8 @@ def get_config(stage: str = "128"):
         config.optimiser.clip_norm = 1.0
         config.optimiser.ema_decay = 0.998
         config.training.steps_per_epoch = 44  # the 699 training clips once
-        config.training.epochs = 120
-        config.training.validate_every_epochs = config.training.checkpoint_every_epochs = 10
+        config.training.epochs = 60
+        config.training.validate_every_epochs = config.training.checkpoint_every_epochs = 8
         config.evaluation.batch_clips = 16
         return config
     config.data.augment.scale = (0.8, 1.25)

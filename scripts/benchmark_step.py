@@ -13,14 +13,17 @@ import dataclasses
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from jax.sharding import Mesh
 
+from data_pipelines.batches import Batch
 from echoforge_jax import parallel
-from echoforge_jax.config import Config
+from echoforge_jax.config import Config, DataConfig
 from echoforge_jax.models.convolution import plain_convolutions
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.training import flamerise
@@ -50,50 +53,66 @@ def peak_gflops(side: int, dtype: str) -> float:
     return 2 * side**3 / min(seconds) / 1e9
 
 
+Programs = list[tuple[Any, Any]]
+
+
 def main(_: list[str]) -> None:
-    for dtype in _DTYPES.value:
-        compare(dtype)
+    configs = [configured(dtype) for dtype in _DTYPES.value]
+    mesh = parallel.make_mesh(configs[0].training.mesh)
+    batch = parallel.put_batch(random_batch(configs[0].data), mesh)
+    programs = [program for config in configs for program in lowered(config, batch, mesh)]
+    with ThreadPoolExecutor() as pool:
+        steps = list(pool.map(lambda program: (program[0], program[1].compile()), programs))
+    for place, config in enumerate(configs):
+        compare(config, steps[2 * place : 2 * place + 2], batch)
 
 
-def compare(dtype: str) -> None:
-    """Times both steps in one kind of arithmetic, and prints."""
+def configured(dtype: str) -> Config:
+    """The defaults of the method, supervised, as the flags say."""
     config = Config()
     data = dataclasses.replace(config.data, size=_SIZE.value, frames=_FRAMES.value, batch_clips=_BATCH.value)
     model = dataclasses.replace(config.model, dtype=dtype)
     if _PLAIN.value:
         model = dataclasses.replace(model, anchor_recalibration=False, temporal_fusion=False)
-    semi = dataclasses.replace(config.semi, pseudo_labels="none")
-    config = dataclasses.replace(config, data=data, model=model, semi=semi)
-    mesh = parallel.make_mesh(config.training.mesh)
-    optimiser, rate = make_optimiser(config.optimiser, 1000)
-    schedules = flamerise.by_step(config.semi, 10, 100)
+    return dataclasses.replace(
+        config, data=data, model=model, semi=dataclasses.replace(config.semi, pseudo_labels="none")
+    )
+
+
+def random_batch(data: DataConfig) -> Batch:
     clips = (data.batch_clips, data.frames)
     rng = np.random.default_rng(0)
-    batch = parallel.put_batch(
-        {
-            "image": rng.random((*clips, data.size, data.size), np.float32),
-            "mask": rng.integers(0, 2, (*clips, data.size, data.size), np.uint8),
-            "labelled": np.ones(clips, np.float32), "annotated": np.ones(clips, np.float32),
-            "valid": np.ones(clips[0], np.float32), "view": np.zeros(clips[0], np.int32),
-            "record": np.arange(clips[0], dtype=np.int32),
-        },
-        mesh,
-    )  # fmt: skip
+    return {
+        "image": rng.random((*clips, data.size, data.size), np.float32),
+        "mask": rng.integers(0, 2, (*clips, data.size, data.size), np.uint8),
+        "labelled": np.ones(clips, np.float32), "annotated": np.ones(clips, np.float32),
+        "valid": np.ones(clips[0], np.float32), "view": np.zeros(clips[0], np.int32),
+        "record": np.arange(clips[0], dtype=np.int32),
+    }  # fmt: skip
+
+
+def lowered(config: Config, batch: Batch, mesh: Mesh) -> Programs:
+    """A state and the step that takes it, of this project and of plain Linen."""
+    optimiser, rate = make_optimiser(config.optimiser, 1000)
+    schedules = flamerise.by_step(config.semi, 10, 100)
     initialise = jax.jit(lambda key: initial_state(config, optimiser, key), out_shardings=parallel.replicated(mesh))
-    states = [initialise(jax.random.key(0)) for _ in range(2)]
 
-    def lowered(state):
-        step = make_step(config, make_networks(config), optimiser, rate, schedules, mesh, with_pseudo_labels=False)
-        return step.lower(state, batch)
+    def program() -> tuple[Any, Any]:
+        step: Any = make_step(config, make_networks(config), optimiser, rate, schedules, mesh, with_pseudo_labels=False)
+        state = initialise(jax.random.key(0))
+        return state, step.lower(state, batch)
 
-    ours = lowered(states[0])
+    ours = program()
     with plain_convolutions():
-        plain = lowered(states[1])
-    with ThreadPoolExecutor(2) as pool:
-        steps = list(pool.map(lambda one: one.compile(), (ours, plain)))
-    seconds: tuple[list[float], list[float]] = ([], [])
+        return [ours, program()]
+
+
+def compare(config: Config, steps: Programs, batch: Batch) -> None:
+    """Times both in turn, and prints."""
+    data, seconds = config.data, ([], [])
+    states = [state for state, _ in steps]
     for round_ in range(_ROUNDS.value + 1):
-        for i, step in enumerate(steps):
+        for i, (_, step) in enumerate(steps):
             start = time.perf_counter()
             states[i], metrics = step(states[i], batch)
             jax.block_until_ready(metrics)
@@ -101,18 +120,21 @@ def compare(dtype: str) -> None:
                 seconds[i].append(time.perf_counter() - start)
     fast, slow = (statistics.median(s) for s in seconds)
     ratio = statistics.median(b / a for a, b in zip(*seconds, strict=True))
-    minutes = fast * _CLIPS.value / clips[0] / 60
-    gflops = 3 * clips[0] * count_cost(config.model, data.frames, data.size).gflops_per_clip  # backward: twice forward
+    clips = data.batch_clips
+    gflops = 3 * clips * count_cost(config.model, data.frames, data.size).gflops_per_clip  # backward: twice forward
     side = SIDES[jax.default_backend()]
-    peak = peak_gflops(side, dtype)
+    peak = peak_gflops(side, config.model.dtype)
     network = "plain pyramid" if _PLAIN.value else "TSF and ARC"
     device = jax.devices()[0].device_kind
-    print(f"{network}, {clips[0]} clips of {data.frames} frames of {data.size}x{data.size}, {dtype}, {device}")
+    print(
+        f"{network}, {clips} clips of {data.frames} frames of {data.size}x{data.size}, {config.model.dtype}, {device}"
+    )
     print(f"ours {fast:.4f} s a step, plain Linen {slow:.4f} s; plain / ours {ratio:.2f}")
-    print(f"{minutes:.3f} min an epoch of {_CLIPS.value} clips, without validation")
+    print(f"{fast * _CLIPS.value / clips / 60:.3f} min an epoch of {_CLIPS.value} clips, without validation")
     print(
         f"{gflops:.0f} GFLOPs a step (3 x forward) = {gflops / fast:.0f} GFLOP/s, {100 * gflops / fast / peak:.0f} % "
-        f"of the {peak:.0f} of a {side}x{side} matrix product"
+        f"of the {peak:.0f} of a {side}x{side} matrix product",
+        flush=True,
     )
 
 

@@ -6,6 +6,7 @@ frames costs t times a clip of one, whose scan has length one. FLOPs are 2 x mul
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -21,11 +22,20 @@ class Cost(NamedTuple):
 
 
 def count_cost(config: ModelConfig, frames: int, size: int) -> Cost:
-    """Parameters of the network (without CPR, which inference does not have) and GFLOPs of one clip's forward pass."""
+    """Parameters of the network (without CPR, which inference does not have) and GFLOPs of one clip's forward pass.
+
+    The CPU's client counts, on whatever device the program will run: those of accelerators count compiled programs
+    alone. The GFLOPs are nan where JAX_PLATFORMS leaves the CPU out.
+    """
     network = EchoForge(config)
     clip = jax.ShapeDtypeStruct((1, 1, size, size), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), clip)
-    lowered = jax.jit(lambda v, x: network.apply(v, x)[0].logits).lower(variables, clip)
-    analysis: Any = lowered.cost_analysis()
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    try:
+        host = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return Cost(parameters, math.nan)
+    with jax.default_device(host):
+        lowered = jax.jit(lambda v, x: network.apply(v, x)[0].logits).lower(variables, clip)
+        analysis: Any = lowered.cost_analysis()
     return Cost(parameters, frames * analysis["flops"] / 1e9)
