@@ -9,9 +9,9 @@ shows what would run. Exit code 75: stopped by a signal and resumable, as `echof
 --scale=small: configs/ablations/small.py and small_echonet.py, simulated clips, 2 CPU cores. --scale=paper: --config,
 by default configs/camus_semi.py, with fields given as --set data.root=CAMUS --set model.pretrained=FILE.safetensors;
 EchoNet-Dynamic (Table 1, Figs. 4 and 8) with --set_echonet data.root=ECHONET, or else it is left out. --scale=real:
-configs/camus_ed_es.py, real ED and ES frames, the same flags; targets "parts" (TSF and ARC) and "few_labels5", 10 and
-25, or all of these as "few_labels". --scale=real_small: the same with a small network from Kaiming initialisation;
---scale=real_long: ten times the steps of "real", for one accelerator.
+configs/camus_ed_es.py, real ED and ES frames, the same flags; targets "parts" (TSF and ARC), "few_labels5", 10 and 25,
+or all of these as "few_labels", and "exposure" (how often a label is seen). --scale=real_small: the same with a small
+network from Kaiming initialisation; --scale=real_long: ten times the steps of "real", for one accelerator.
 Table 1 sets other systems beside EchoForge: --against NAME=FOLDER of `python -m echoforge_jax.evaluate`.
 Plots go beside the tables as SVG and PNG, pictures of frames to WORKDIR/SCALE/figures.
 """

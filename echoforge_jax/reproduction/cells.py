@@ -32,7 +32,7 @@ SHORT = {  # of the fields that cells change, in a cell's name; True: the value 
     "semi.reforging_residual": ("residual", False), "semi.seed_weight": ("seed_weight", True),
     "semi.lambda_max": ("lambda", True), "optimiser.ema_decay": ("average", True),
     "semi.teacher": ("teacher", True), "semi.strong_student": ("strong", False), "semi.own_weight": ("own", True),
-    "semi.burn_in": ("from", True), "data.labelled_clips_per_batch": ("rows", True),
+    "semi.burn_in": ("from", True), "data.labelled_clips_per_batch": ("rows", True), "data.batch_clips": ("of", True),
 }  # fmt: skip
 
 
@@ -48,7 +48,11 @@ class Cell:
     def name(self) -> str:
         """The same for the same fields, whichever table asks: the defaults' cell is "full"."""
         defaults = default_config()
-        changed = {name: value for name, value in self.changes.items() if get_field(defaults, name) != value}
+        changed = {
+            name: value
+            for name, value in self.changes.items()
+            if name == "data.batch_clips" or get_field(defaults, name) != value  # base configurations differ in it
+        }
         parts = [] if self.data == CAMUS else [self.data]
         if changed.pop("semi.pseudo_labels", None) == "none":
             modules = [("tsf", "temporal_fusion"), ("arc", "anchor_recalibration")]

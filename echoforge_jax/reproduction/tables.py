@@ -49,6 +49,7 @@ METHODS = {
     "steadier CPR + FlameRise (average)": STEADIER_CPR,
 }
 FEW = (0.05, 0.1, 0.25)  # of the patients, on real frames
+ROWS = {"data.batch_clips": 16, "data.labelled_clips_per_batch": 8}  # as many labelled ones as supervised training has
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
 TABLES = {
     "table1": (Row("EchoForge", FULL, 94.89), Row("EchoForge", FULL, 93.63, ECHONET)),
@@ -97,6 +98,16 @@ TABLES = {
         Row(f"{name}, {100 * share:g} %", {**changes, "data.labelled_fraction": share})
         for name, changes in METHODS.items() for share in (*FEW, 1.0)
         if share < 1 or changes is WITHOUT_CPR  # with all labels there is nothing to pseudo-label
+    ),
+    "exposure": tuple(  # how often a label is seen: 10 % of the patients, equal steps
+        Row(name, {**changes, "data.labelled_fraction": 0.1})
+        for name, changes in (
+            ("supervised only, 8 rows", WITHOUT_CPR),
+            ("supervised only, 4 rows", {**WITHOUT_CPR, "data.batch_clips": 4}),
+            ("CPR + FlameRise, 4 of 8 rows labelled", FULL),
+            ("CPR + FlameRise, 8 of 16 rows labelled", {**FULL, **ROWS}),
+            ("steadier CPR + FlameRise (average), 8 of 16 rows labelled", {**STEADIER_CPR, **ROWS}),
+        )
     ),
     "labels": tuple(
         Row(f"{name}, {100 * share:g} %", {**changes, "data.labelled_fraction": share})
