@@ -1,10 +1,9 @@
-"""Few labels, longer: `configs/camus_ed_es.py` with ten times the steps, for one accelerator.
+r"""Few labels, longer: `configs/camus_ed_es.py` with ten times the steps, for one accelerator.
 
-    python scripts/reproduce.py few_labels10 --scale=real_long --set data.root=CAMUS_ED_ES \\
+    python scripts/reproduce.py few_labels10 --scale=real_long --set data.root=CAMUS_ED_ES \
         --set model.pretrained=resnet50.safetensors
 
-128x128, 4400 steps of 8 clips: with few labels a training of this length has learnt them by heart, and whatever the
-unlabelled frames can give has the time to come. Measured: docs/results.md, "Accuracy on real hearts".
+128x128, 4400 steps of 8 clips: do unlabelled frames help once the labelled ones are exhausted? Not run yet.
 """
 
 from configs.camus_ed_es import get_config as camus_ed_es

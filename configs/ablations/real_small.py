@@ -2,8 +2,8 @@
 
     python scripts/reproduce.py few_labels --scale=real_small --set data.root=CAMUS_ED_ES
 
-128x128, 880 steps of 8 clips, 8 to 15 minutes a cell on one core. What few labels lack is larger here than with a
-pretrained encoder, and so is what unlabelled frames can give. Measured: docs/results.md, "Accuracy on real hearts".
+128x128, 880 steps of 8 clips, 5 to 13 minutes a cell on one core. The thought was that an untrained encoder leaves
+unlabelled frames more to give; measured, it does not: docs/results.md, "Without ImageNet".
 """
 
 from configs.camus_ed_es import get_config as camus_ed_es
