@@ -143,7 +143,7 @@ class TrainingConfig:
 
     epochs: int = 50
     steps_per_epoch: int = 0  # 0: as many as cover the training clips once; else clips go round and round
-    start_from: str = ""  # a trained network to start from: an inference folder or a released .safetensors file
+    start_from: str = ""  # a trained network to start from: a run, an inference folder or a .safetensors file
     mesh: tuple[tuple[str, int], ...] = (("data", -1),)  # (("data", -1), ("fsdp", 4)): large arrays split four ways
     split_from: int = 2**16  # elements of the smallest array that the axis fsdp splits
     accumulate: int = 1  # each device takes its rows in so many parts, one after the other, and adds their gradients
