@@ -17,7 +17,7 @@ def get_config():
     config.data.frames = 2
     config.data.batch_clips = 8
     config.data.labelled_clips_per_batch = 4  # where some patients are unlabelled
-    config.optimiser.learning_rate = 3e-4
+    config.optimizer.learning_rate = 3e-4
     config.training.epochs = 10
     config.training.steps_per_epoch = 44  # half of the 699 training clips: CPR's frozen copy is refreshed as often
     config.training.validate_every_epochs = 2

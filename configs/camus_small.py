@@ -29,15 +29,15 @@ def get_config(stage: str = "128"):
         raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
     config = camus_released(STAGES[stage])
     use_small_network(config)
-    config.optimiser.learning_rate = 1e-3
+    config.optimizer.learning_rate = 1e-3
     if stage == "128":
         config.training.epochs = 28
         config.training.validate_every_epochs = 4
         config.training.checkpoint_every_epochs = 2
         return config
     config.seed = 1
-    config.optimiser.encoder_rate = 1.0
-    config.optimiser.weight_decay = 0.0
+    config.optimizer.encoder_rate = 1.0
+    config.optimizer.weight_decay = 0.0
     config.training.epochs = 72
     config.training.validate_every_epochs = 18
     config.training.checkpoint_every_epochs = 9

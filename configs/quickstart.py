@@ -1,6 +1,6 @@
 """A small EchoForge on a small simulated population, on a laptop: see the README.
 
-    python -m echoforge_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
+python -m echoforge_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
 from echoforge_jax.config import default_config
@@ -21,7 +21,7 @@ def get_config():
     config.model.heads = 4
     config.model.input_mean = (0.2,)
     config.model.input_std = (0.2,)
-    config.optimiser.learning_rate = 2e-3
+    config.optimizer.learning_rate = 2e-3
     config.training.epochs = 20
     config.training.checkpoint_every_epochs = 4
     config.training.validate_every_epochs = 2

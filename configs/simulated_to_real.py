@@ -24,7 +24,7 @@ def get_config():
     config.model.anchor_recalibration = False
     config.model.temporal_fusion = False
     config.semi.pseudo_labels = "none"
-    config.optimiser.learning_rate = 1e-3
+    config.optimizer.learning_rate = 1e-3
     config.training.epochs = 10
     config.training.checkpoint_every_epochs = 5
     config.training.validate_every_epochs = 5

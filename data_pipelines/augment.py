@@ -109,9 +109,14 @@ def _grey_curve(frames: UInt8[np.ndarray, "t h w"], gamma: float, contrast: floa
 
 
 def _warp(
-    frames: UInt8[np.ndarray, "t h w"], angle_deg: float, scale: float, offset: tuple[float, ...],
-    corner: tuple[int, ...], size: tuple[int, ...], how: int,
-) -> UInt8[np.ndarray, "t h2 w2"]:  # fmt: skip
+    frames: UInt8[np.ndarray, "t h w"],
+    angle_deg: float,
+    scale: float,
+    offset: tuple[float, ...],
+    corner: tuple[int, ...],
+    size: tuple[int, ...],
+    how: int,
+) -> UInt8[np.ndarray, "t h2 w2"]:
     """Rotation and scaling about the centre of the picture, then a shift (down, right) in shares of its sides; of that
     the window of `size` (height, width) whose upper left pixel is `corner` (row, column). What comes in from outside
     is black."""

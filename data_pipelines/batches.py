@@ -17,15 +17,16 @@ import numpy as np
 from absl import flags
 
 from data_pipelines.augment import Augmentation
-from data_pipelines.clips import SampledClip, UnlabelledCine, cavity
-from data_pipelines.loader import LazyClips
-from data_pipelines.records import VIEWS
+from data_pipelines.errors import DataError
+from data_pipelines.records import VIEWS, SampledClip, UnlabelledCine, cavity_of
+from data_pipelines.sampling import draw_half_cycle
+from data_pipelines.store.lazy_clips import LazyClips
 
 Batch = dict[str, np.ndarray]
 AnyClip = SampledClip | UnlabelledCine
 
 
-class BatchError(ValueError):
+class BatchError(DataError):
     """The rows of a batch cannot be shared out as asked: says what was found and which field to change."""
 
 
@@ -52,7 +53,7 @@ def labelled_patients(patient_ids: Sequence[str], fraction: float, seed: int) ->
     return frozenset(patients[i] for i in order[: max(1, round(fraction * len(patients)))])
 
 
-def share_out(
+def allocate_rows(
     labelled: Sequence[AnyClip],
     unlabelled: Sequence[AnyClip],
     extras: Sequence[tuple[Sequence[AnyClip], float]] = (),
@@ -153,7 +154,7 @@ class TrainingBatches:
             image (b, t, h, w) float32 grey levels 0..1; mask (b, t, h, w) uint8 LV endocardium 0/1, zero where unknown;
             labelled (b, t) float32, frames the supervised losses may use; annotated (b, t) float32, frames with a
             reference (for monitoring alone); valid (b,) float32; view and record (b,) int32; with `surroundings` also
-            labels (b, t, h, w) uint8 as in `Clip.masks`.
+            labels (b, t, h, w) uint8 as in `Clip.label_map`.
         """
         step = int(step)
         rows = [row for number in range(len(self.streams)) for row in self._rows(number, step)]
@@ -165,8 +166,8 @@ class TrainingBatches:
         for number, turn, record, _ in rows:
             rng = np.random.default_rng([self.seed, 2, number, turn, record])
             clip = self.streams[number].clips[record]
-            clip = clip.draw(self.frames, rng) if isinstance(clip, UnlabelledCine) else clip
-            image, moved = self.augmentation(clip.frames, clip.labels, rng)
+            clip = draw_half_cycle(clip, self.frames, rng) if isinstance(clip, UnlabelledCine) else clip
+            image, moved = self.augmentation(clip.frames, clip.label_map, rng)
             clips.append(clip)
             images.append(image)
             labels.append(moved)
@@ -174,10 +175,10 @@ class TrainingBatches:
         stacked = np.stack(labels)
         return {
             "image": np.stack(images),
-            "mask": cavity(stacked),
-            **({"labels": stacked} if self.surroundings else {}),
-            "labelled": np.stack([clip.labelled for clip in clips]).astype(np.float32),
-            "annotated": np.stack([clip.annotated for clip in clips]).astype(np.float32),
+            "cavity": cavity_of(stacked),
+            **({"label_map": stacked} if self.surroundings else {}),
+            "may_train": np.stack([clip.may_train for clip in clips]).astype(np.float32),
+            "has_reference": np.stack([clip.has_reference for clip in clips]).astype(np.float32),
             "valid": np.array([valid for *_, valid in rows], np.float32),
             "view": np.array([VIEWS.index(c.view) if c.view in VIEWS else len(VIEWS) for c in clips], np.int32),
             "record": np.array([first_id[number] + record for number, _, record, _ in rows], np.int32),
@@ -226,10 +227,10 @@ def _named(clips: Sequence[AnyClip]) -> Iterator[tuple[str, int]]:
         yield from ((clips.stored.record_ids[place], -int(clips.use_labels)) for place in clips.places)
         return
     for clip in clips:
-        yield clip.record_id, int(clip.labelled.sum()) if isinstance(clip, SampledClip) else 0
+        yield clip.record_id, int(clip.may_train.sum()) if isinstance(clip, SampledClip) else 0
 
 
 def _fully_labelled(clips: Sequence[AnyClip]) -> bool:
     if isinstance(clips, LazyClips):  # reads nothing
         return clips.fully_labelled
-    return all(isinstance(clip, SampledClip) and bool(clip.labelled.all()) for clip in clips)
+    return all(isinstance(clip, SampledClip) and bool(clip.may_train.all()) for clip in clips)

@@ -29,11 +29,12 @@ from typing import Any
 import rich.console
 import rich.progress
 
-from data_pipelines import shards as shard_files
-from data_pipelines.formats.camus_images import write_atomically
+from data_pipelines.files import write_atomically
 from data_pipelines.records import Skipped, summarise_skipped
-from data_pipelines.shards import Encoded, Plan, Shard
-from data_pipelines.store import BUILDERS, PREPARATION, SPLITS, ClipBuilder, StoredClips, builder_dir
+from data_pipelines.store import shards as shard_files
+from data_pipelines.store.builders import BUILDERS, PREPARATION, SPLITS, ClipBuilder, builder_dir
+from data_pipelines.store.shards import Encoded, Plan, Shard
+from data_pipelines.store.stored_clips import StoredClips
 
 DONE, REFUSED, STORAGE, INTERRUPTED = 0, 2, 74, 75
 Progress = Callable[[int, int], None]
@@ -299,8 +300,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return REFUSED
     except OSError as error:
-        print(f"error: {data_dir} or the source cannot be used: {error}: look at the disk's space and its permissions, "
-              "then give the same command again", file=sys.stderr)  # fmt: skip
+        print(
+            f"error: {data_dir} or the source cannot be used: {error}: look at the disk's space and its permissions, "
+            "then give the same command again",
+            file=sys.stderr,
+        )
         return STORAGE
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Real, UInt8
 
-from data_pipelines.clips import SampledClip
+from data_pipelines.records import SampledClip
 
-WAYS = ("registration", "deformation")
+PROPAGATION_METHODS = ("registration", "deformation")
 UNDECIDED = 255  # in the mask of a frame: this pixel has no label
 PRE_SMOOTHING_PX = 1.0
 
@@ -30,15 +30,15 @@ def propagate(clip: SampledClip, way: str) -> SampledClip:
     Labelled frames keep their masks. References of the others are replaced, never read. Frames outside, and clips with
     fewer than two labelled frames, get none (`annotated` False).
     """
-    ends = np.flatnonzero(clip.labelled)
-    labels, mask = np.where(clip.labelled[:, None, None], clip.labels, 0), clip.mask
-    annotated = clip.labelled.copy()
+    ends = np.flatnonzero(clip.may_train)
+    labels, mask = np.where(clip.may_train[:, None, None], clip.label_map, 0), clip.cavity
+    annotated = clip.may_train.copy()
     for first, last in itertools.pairwise(ends):
         part = slice(first, last + 1)
         carried = _registered if way == "registration" else _deformed
         labels[first + 1 : last] = carried(clip.frames[part], mask[first], mask[last])
         annotated[part] = True
-    return dataclasses.replace(clip, labels=labels, annotated=annotated)
+    return dataclasses.replace(clip, label_map=labels, has_reference=annotated)
 
 
 def flow(fixed: UInt8[np.ndarray, "h w"], moving: UInt8[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w two"]:

@@ -17,15 +17,15 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from echoforge_jax import parallel
-from echoforge_jax.cli import exit_with, parse_flags
-from echoforge_jax.cluster import others_are_there
-from echoforge_jax.config import Config, ConfigError
+from echoforge_jax.config import Config
+from echoforge_jax.console import errors_as_messages, parse_flags, say
+from echoforge_jax.distributed import processes
+from echoforge_jax.distributed.flags import join_cluster
+from echoforge_jax.distributed.start import exit_if_process_lost
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.inference import Predictor, with_evaluation
-from echoforge_jax.launch import join
-from echoforge_jax.report.text import table
+from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks
-from echoforge_jax.training.log import say
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished or interrupted training.")
 _SPLIT = flags.DEFINE_enum("split", None, ["train", "validation", "test", "all"], "Default: the config's.")
@@ -38,25 +38,27 @@ _SCHEME = flags.DEFINE_string("split_scheme", None, "Of --data, as config.data.s
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "Tree of predicted masks, instead of --workdir.")
 _REFERENCES = flags.DEFINE_string("references", None, "Tree of reference masks for --predictions.")
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "best",
+    "checkpoint",
+    "best",
     "Of --workdir: best (validation Dice) or last (also of a training in progress). Or, without --workdir, a trained "
     "network: a .safetensors file or an inference folder; then --data says what to score. Several, separated by "
     "commas: their probabilities are averaged at the first one's size.",
-)  # fmt: skip
+)
 _SCALES = flags.DEFINE_list(
     "scales", None, "Test-time augmentation: probabilities averaged over pictures enlarged by these, e.g. 0.9,1,1.1."
 )
 _THRESHOLD = flags.DEFINE_float("threshold", None, "Foreground from this probability on; default: the network's own.")
 _AGAINST = flags.DEFINE_multi_string("against", [], "Folder of another evaluation to compare with; may be repeated.")
 _OUT = flags.DEFINE_string(
-    "out", None,
+    "out",
+    None,
     "Folder for the results; default: WORKDIR/evaluation_[DATA_]SPLIT[_last], evaluation_CHECKPOINT_DATA_SPLIT or "
     "evaluation_PREDICTIONS.",
-)  # fmt: skip
+)
 
 
 def main(_: list[str]) -> None:
-    with exit_with():
+    with errors_as_messages():
         against = [Path(folder) for folder in _AGAINST.value]
         trees = _PREDICTIONS.value, _REFERENCES.value
         named = _CHECKPOINT.value not in ("best", "last")
@@ -75,11 +77,11 @@ def main(_: list[str]) -> None:
         else:
             if _WORKDIR.value and not Path(_WORKDIR.value).is_dir():
                 raise FileNotFoundError(f"--workdir={_WORKDIR.value} is no folder; expected that of a training")
-            join(Path(_OUT.value or _WORKDIR.value or "evaluation"))
-            with others_are_there():
+            join_cluster(Path(_OUT.value or _WORKDIR.value or "evaluation"))
+            with exit_if_process_lost():
                 out, result = _evaluate_model(against)
-                parallel.wait_for_all("everything is scored")
-                if not parallel.is_main():
+                processes.wait_for_all("everything is scored")
+                if not processes.is_main():
                     return
         print(table(result))
         print(f"report: {out / 'report.html'}")
@@ -105,9 +107,12 @@ def _evaluate_model(against: list[Path]) -> tuple[Path, dict[str, Any]]:
     predictor.others = tuple(other for other, _ in loaded[1:])
     if _DATA.value:
         data = dataclasses.replace(
-            config.data, root=_DATA.value, format=_FORMAT.value or config.data.format,
-            split_scheme=_SCHEME.value or "auto", simulate=dataclasses.replace(config.data.simulate, patients=0),
-        )  # fmt: skip
+            config.data,
+            root=_DATA.value,
+            format=_FORMAT.value or config.data.format,
+            split_scheme=_SCHEME.value or "auto",
+            simulate=dataclasses.replace(config.data.simulate, patients=0),
+        )
         config = dataclasses.replace(config, data=data)
     split = _SPLIT.value or choose_split(config)
     name = f"{Path(_DATA.value).resolve().name}_{split}" if _DATA.value else split

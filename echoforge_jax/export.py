@@ -13,13 +13,13 @@ from pathlib import Path
 
 from absl import app, flags
 
-from echoforge_jax.cli import exit_with, parse_flags
-from echoforge_jax.config import ConfigError
+from echoforge_jax.console import errors_as_messages, parse_flags, say
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.inference import with_evaluation
-from echoforge_jax.models.weights_file import DTYPES
-from echoforge_jax.trained import load_trained, save_program, save_released
-from echoforge_jax.training.checkpoint import save_inference
-from echoforge_jax.training.log import say
+from echoforge_jax.weights.inference_folder import save_inference
+from echoforge_jax.weights.safetensors_file import DTYPES
+from echoforge_jax.weights.stablehlo import save_program
+from echoforge_jax.weights.trained import load_trained, save_released
 
 FORMATS = {"safetensors": "export.safetensors", "orbax": "export_orbax", "stablehlo": "export_stablehlo"}
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a .safetensors file to turn back.", required=True)
@@ -32,7 +32,7 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is there.")
 
 
 def main(_: list[str]) -> None:
-    with exit_with():
+    with errors_as_messages():
         workdir = Path(_WORKDIR.value or "")
         beside = workdir.parent if workdir.is_file() else workdir
         out = Path(_OUT.value or beside / FORMATS[_FORMAT.value])

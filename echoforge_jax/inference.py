@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from data_pipelines.clips import resize_frames, resize_probability, to_native
-from echoforge_jax.config import Config, ConfigError, ModelConfig, read_config
+from data_pipelines.preprocessing import resize_frames, resize_probability, to_native
+from echoforge_jax.config import Config, ModelConfig, read_config
+from echoforge_jax.errors import CheckpointError, ConfigError
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.models.memory import Memory
-from echoforge_jax.trained import load_trained, start_of
-from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state
-from echoforge_jax.training.state import inference_variables, initial_state, make_optimiser
+from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
+from echoforge_jax.training.state import inference_variables, initial_state, make_optimizer
+from echoforge_jax.weights.trained import initial_weights, load_trained
 
 FRAMES_MULTIPLE = 4  # clips are padded in time to a multiple of this, so that few shapes are compiled
 
@@ -39,9 +40,13 @@ class Predictor:
     """
 
     def __init__(
-        self, model: ModelConfig, size: int, variables: dict[str, Any], scales: Sequence[float] = (1.0,),
+        self,
+        model: ModelConfig,
+        size: int,
+        variables: dict[str, Any],
+        scales: Sequence[float] = (1.0,),
         threshold: float = 0.5,
-    ):  # fmt: skip
+    ):
         self.network, self.size, self.threshold = EchoForge(model), size, threshold
         self.others: tuple[Predictor, ...] = ()
         self.variables = variables
@@ -85,10 +90,10 @@ class Predictor:
         if not (workdir / "config.json").is_file():
             raise CheckpointError(f"{workdir} holds no run (config.json is missing)")
         config = read_config(json.loads((workdir / "config.json").read_text(encoding="utf-8"))["config"])
-        config, start = start_of(config)
+        config, start = initial_weights(config)
         shaped = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=""))  # shapes alone
-        optimiser, _ = make_optimiser(config.optimiser, 1)
-        shapes = jax.eval_shape(lambda key: initial_state(shaped, optimiser, key, start), jax.random.key(0))
+        optimizer, _ = make_optimizer(config.optimizer, 1)
+        shapes = jax.eval_shape(lambda key: initial_state(shaped, optimizer, key, start), jax.random.key(0))
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
             if checkpoints.latest_step() is None:
@@ -160,9 +165,10 @@ def with_evaluation(config: Config, scales: Sequence[str] | None, threshold: flo
     evaluation = config.evaluation
     try:
         evaluation = dataclasses.replace(
-            evaluation, scales=tuple(map(float, scales)) if scales else evaluation.scales,
+            evaluation,
+            scales=tuple(map(float, scales)) if scales else evaluation.scales,
             threshold=evaluation.threshold if threshold is None else threshold,
-        )  # fmt: skip
+        )
     except ValueError as error:
         raise ConfigError(f"--scales={','.join(scales or ())}: {error}; expected numbers, e.g. 0.9,1,1.1") from error
     return read_config(dataclasses.asdict(dataclasses.replace(config, evaluation=evaluation)))
@@ -174,6 +180,11 @@ def enlarge(frames: Float[Array, "b t h w"], scale: float) -> Float[Array, "b t 
         return frames
     sides = jnp.asarray(frames.shape[2:], jnp.float32)
     return jax.image.scale_and_translate(
-        frames, frames.shape, (2, 3), jnp.full(2, scale, jnp.float32), (1.0 - scale) * sides / 2.0, "linear",
+        frames,
+        frames.shape,
+        (2, 3),
+        jnp.full(2, scale, jnp.float32),
+        (1.0 - scale) * sides / 2.0,
+        "linear",
         antialias=False,
-    )  # fmt: skip
+    )

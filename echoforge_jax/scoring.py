@@ -15,19 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.clips import at_network_size, ed_to_es, to_native, uniform_frames
-from data_pipelines.formats import camus_masks
-from data_pipelines.loader import EmptySplit, load_split
+from data_pipelines.formats.camus import masks
+from data_pipelines.preprocessing import at_network_size, to_native
 from data_pipelines.records import Clip, summarise_skipped
-from echoforge_jax import parallel
+from data_pipelines.sampling import ed_to_es, uniform_frames
+from data_pipelines.source import EmptySplit, load_split
 from echoforge_jax.config import Config
+from echoforge_jax.console import progress_bar, say
+from echoforge_jax.distributed import processes
 from echoforge_jax.evaluation.evaluator import overlap_and_distance, score_clips, score_temporal, summarise
 from echoforge_jax.evaluation.patients import score_ejection_fraction
 from echoforge_jax.inference import Predictor
+from echoforge_jax.report.card import about, is_simulated, is_simulated_tree, method_card
+from echoforge_jax.report.folder import Scores, write_results
 from echoforge_jax.report.selection import Case, Pictures
-from echoforge_jax.results import Scores, about, is_simulated, is_simulated_tree, method_card, write_results
 from echoforge_jax.training.data import source_of
-from echoforge_jax.training.log import progress_bar, read_metrics, say
+from echoforge_jax.training.recorder import read_metrics
 
 
 def protocol_clip(clip: Clip, protocol: str, frames: int) -> Clip:
@@ -37,14 +40,18 @@ def protocol_clip(clip: Clip, protocol: str, frames: int) -> Clip:
         return half
     chosen = uniform_frames(0, len(half) - 1, frames)
     return dataclasses.replace(
-        half, frames=half.frames[chosen], masks=half.masks[chosen], labelled=half.labelled[chosen], es_index=frames - 1
+        half,
+        frames=half.frames[chosen],
+        label_map=half.label_map[chosen],
+        has_reference=half.has_reference[chosen],
+        es_index=frames - 1,
     )
 
 
 def scored_frames(clip: Clip, protocol: str) -> list[int]:
     """Frame numbers that count: ED and ES, or every annotated frame."""
     wanted = range(len(clip)) if protocol == "full" else (0, len(clip) - 1)
-    return [t for t in wanted if clip.labelled[t]]
+    return [t for t in wanted if clip.has_reference[t]]
 
 
 def choose_split(config: Config) -> str:
@@ -80,10 +87,13 @@ def evaluate(
     with progress_bar() as bar:
         task = bar.add_task(f"reading {split}", total=None, note="clips")
         clips, skipped = load_split(
-            source_of(config), split, ed_to_es,
-            skip_unreadable=config.data.skip_unreadable, threads=config.data.workers,
+            source_of(config),
+            split,
+            ed_to_es,
+            skip_unreadable=config.data.skip_unreadable,
+            threads=config.data.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+        )
     if "full" in protocols and all(len(clip) == 2 for clip in clips):
         say("these clips are ED and ES alone: protocol 'full' would repeat 'semi' and is left out")
         protocols = [p for p in protocols if p != "full"] or ["semi"]
@@ -98,25 +108,29 @@ def evaluate(
         at_size = [(at_network_size(clip, predictor.size), m) for clip, (_, m) in zip(shown, masks, strict=True)]
         wanted = [scored_frames(clip, protocol) for clip, _ in at_size]
         rows = score_clips(at_size, wanted, config.evaluation.processes)
-        of_protocol.summary["network_resolution"] = {
-            "size": predictor.size, **overlap_and_distance(rows, config.seed)
-        }  # fmt: skip
+        of_protocol.summary["network_resolution"] = {"size": predictor.size, **overlap_and_distance(rows, config.seed)}
         scores[protocol] = of_protocol
         pictures.add(cases, of_protocol.frames, of_protocol.patients)
-    if not parallel.is_main():
+    if not processes.is_main():
         return {}
     return write_results(
-        out, scores, pictures=pictures, split=split, skipped=skipped, simulated=is_simulated(config), against=against,
+        out,
+        scores,
+        pictures=pictures,
+        split=split,
+        skipped=skipped,
+        simulated=is_simulated(config),
+        against=against,
         card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none", 1 + len(predictor.others)),
         history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
-    )  # fmt: skip
+    )
 
 
 def _predict(
     predictor: Predictor, clips: Sequence[Clip], batch_clips: int, title: str, exchange: Path
 ) -> list[tuple[np.ndarray, ...]] | None:
     """Masks of each clip at its own size and at the network's; None on other processes than the main one."""
-    order = parallel.my_share(sorted(range(len(clips)), key=lambda i: len(clips[i])))
+    order = processes.shard_for_process(sorted(range(len(clips)), key=lambda i: len(clips[i])))
     found: dict[int, tuple[np.ndarray, ...]] = {}
     with progress_bar() as bar:
         task = bar.add_task(f"predicting {title}", total=len(order), note="clips")
@@ -127,7 +141,7 @@ def _predict(
                 (probability >= predictor.threshold).astype(np.uint8),
             )
             bar.advance(task)
-    gathered = parallel.gather_on_main(found, exchange)
+    gathered = processes.gather_on_main(found, exchange)
     return None if gathered is None else [gathered[i] for i in range(len(clips))]
 
 
@@ -145,7 +159,7 @@ def evaluate_masks(
     """
     scores, skipped, pictures = {}, [], Pictures()
     for protocol in protocols:
-        pairs, left_out = camus_masks.read_pairs(predictions, references, sequences=protocol == "full")
+        pairs, left_out = masks.read_pairs(predictions, references, sequences=protocol == "full")
         skipped += left_out
         if pairs:
             cases = [(pair.clip, pair.prediction) for pair in pairs]
@@ -156,15 +170,25 @@ def evaluate_masks(
             f"no mask of {predictions} fits one of {references} ({', '.join(protocols)}): {summarise_skipped(skipped)}"
         )
     card = {
-        "data set": "masks with CAMUS names", "predictions": predictions.name, "references": references.name,
-        "skipped": summarise_skipped(skipped) or "none", "masks": "as given, at the references' own size; label 1",
+        "data set": "masks with CAMUS names",
+        "predictions": predictions.name,
+        "references": references.name,
+        "skipped": summarise_skipped(skipped) or "none",
+        "masks": "as given, at the references' own size; label 1",
         **about(),
-    }  # fmt: skip
+    }
     simulated = is_simulated_tree(references)
     return write_results(
-        out, scores, pictures=pictures, split="all", skipped=skipped, simulated=simulated, against=against, card=card,
+        out,
+        scores,
+        pictures=pictures,
+        split="all",
+        skipped=skipped,
+        simulated=simulated,
+        against=against,
+        card=card,
         history=[],
-    )  # fmt: skip
+    )
 
 
 def score_cases(cases: Sequence[Case], protocol: str, split: str, seed: int, processes: int) -> Scores:

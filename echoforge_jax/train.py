@@ -16,18 +16,18 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from data_pipelines.simulator.cohort import write_cohort
-from echoforge_jax import parallel
-from echoforge_jax.cli import INTERRUPTED, exit_with, parse_flags
-from echoforge_jax.cluster import others_are_there
-from echoforge_jax.config import Config, ConfigError, read_config
+from echoforge_jax.config import Config, read_config
+from echoforge_jax.console import errors_as_messages, parse_flags, progress_bar, say
+from echoforge_jax.distributed import processes
+from echoforge_jax.distributed.flags import join_cluster
+from echoforge_jax.distributed.start import exit_if_process_lost
+from echoforge_jax.errors import INTERRUPTED, ConfigError
 from echoforge_jax.inference import Predictor
-from echoforge_jax.launch import join
-from echoforge_jax.report.text import table
+from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import choose_split, evaluate
-from echoforge_jax.training.clock import steps_of
-from echoforge_jax.training.log import progress_bar, say
 from echoforge_jax.training.loop import Outcome, train
-from echoforge_jax.training.workdir import claim, is_done
+from echoforge_jax.training.profiling import parse_step_range
+from echoforge_jax.training.run_folder import claim, is_done
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file with get_config(); fields: --config.data.size=128")
 _PROFILE = flags.DEFINE_string("profile", None, "FIRST:LAST steps to trace into WORKDIR/profile, e.g. 20:25.")
@@ -40,7 +40,7 @@ def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(workdir / "simulated")))
     if not config.data.root:
         raise ConfigError("config.data.root is empty; give the data's folder: --config.data.root=PATH")
-    with parallel.main_first("the folder is claimed"):
+    with processes.main_first("the folder is claimed"):
         claim(workdir, config)
     if is_done(workdir):
         say(
@@ -49,7 +49,7 @@ def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -
         )
     else:
         if config.data.simulate.patients:
-            with parallel.main_first("the data are simulated"):
+            with processes.main_first("the data are simulated"):
                 _simulate(config)
         if train(config, workdir, profile) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
@@ -58,8 +58,8 @@ def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -
         here = dataclasses.replace(config.evaluation, **of_network)
         trained = dataclasses.replace(trained, data=config.data, evaluation=here)  # the data may have been moved since
         evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
-        parallel.wait_for_all("the run is scored")
-    if parallel.is_main():
+        processes.wait_for_all("the run is scored")
+    if processes.is_main():
         print(table(json.loads((workdir / "metrics.json").read_text())))
         print(f"report: {workdir / 'report.html'}")
     return Outcome.FINISHED
@@ -71,25 +71,29 @@ def _simulate(config: Config) -> None:
         task = bar.add_task("simulating", total=wanted.patients, note="patients")
         try:
             write_cohort(
-                Path(config.data.root), patients=wanted.patients, seed=wanted.seed, frames=wanted.frames,
-                size=wanted.size, processes=wanted.processes,
+                Path(config.data.root),
+                patients=wanted.patients,
+                seed=wanted.seed,
+                frames=wanted.frames,
+                size=wanted.size,
+                processes=wanted.processes,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 tree="echonet" if config.data.format == "echonet_dynamic" else "camus",
-            )  # fmt: skip
+            )
         except ValueError as error:
             raise ConfigError(f"config.data.simulate: {error}") from error
 
 
 def main(_: list[str]) -> None:
-    with exit_with():
+    with errors_as_messages():
         if _CONFIG.value is None:
             raise ConfigError("--config is missing; for a first look: --config=configs/quickstart.py")
         name = Path(config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]).stem
         workdir = Path(_WORKDIR.value or f"runs/{name}")
         config = read_config(_CONFIG.value)
-        join(workdir)
-        with others_are_there():
-            outcome = run(config, workdir, steps_of(_PROFILE.value))
+        join_cluster(workdir)
+        with exit_if_process_lost():
+            outcome = run(config, workdir, parse_step_range(_PROFILE.value))
         if outcome is Outcome.INTERRUPTED:
             sys.exit(INTERRUPTED)
 

@@ -22,8 +22,9 @@ from absl import app, flags
 from data_pipelines import prepare, store
 from data_pipelines.augment import Augmentation
 from data_pipelines.batches import Stream, TrainingBatches
-from data_pipelines.clips import SampledClip, sample_clip
-from data_pipelines.loader import LazyClips
+from data_pipelines.records import SampledClip
+from data_pipelines.sampling import sample_clip
+from data_pipelines.store.lazy_clips import LazyClips
 
 _CLIPS = flags.DEFINE_integer("clips", 200, "Clips drawn in each measurement.")
 _LONG = flags.DEFINE_integer("long_run", 0, "Clips of the memory measurement; 0: none.")
@@ -71,7 +72,7 @@ def main(_: list[str]) -> None:
 
         def augment() -> int:
             for i in range(_CLIPS.value):
-                augmentation(memory[i % len(memory)].frames, memory[i % len(memory)].labels, rng)
+                augmentation(memory[i % len(memory)].frames, memory[i % len(memory)].label_map, rng)
             return _CLIPS.value
 
         settings: dict[str, Callable[[], float]] = {

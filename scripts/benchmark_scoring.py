@@ -35,10 +35,16 @@ def make_cases(frames: int, size: int) -> list[tuple[Clip, np.ndarray]]:
             for kept, noise in ((masks, 0.0), (predictions, rough)):
                 kept.append(((field + noise <= 1) & (rows <= top + 0.1 + 0.6 * length)).astype(np.uint8))
         clip = Clip(
-            frames=np.zeros((FRAMES_PER_CLIP, size, size), np.uint8), masks=np.stack(masks),
-            labelled=np.ones(FRAMES_PER_CLIP, bool), ed_index=0, es_index=FRAMES_PER_CLIP - 1, spacing_mm=(0.3, 0.4),
-            fps=None, patient_id=f"patient{i:05d}", view="4CH",
-        )  # fmt: skip
+            frames=np.zeros((FRAMES_PER_CLIP, size, size), np.uint8),
+            label_map=np.stack(masks),
+            has_reference=np.ones(FRAMES_PER_CLIP, bool),
+            ed_index=0,
+            es_index=FRAMES_PER_CLIP - 1,
+            spacing_mm=(0.3, 0.4),
+            fps=None,
+            patient_id=f"patient{i:05d}",
+            view="4CH",
+        )
         cases.append((clip, np.stack(predictions)))
     return cases
 
@@ -65,13 +71,11 @@ def main() -> None:
         start = time.perf_counter()
         found[processes] = score_clips(cases, wanted, processes)
         seconds = time.perf_counter() - start
-        print(
-            f"{len(found[processes])} frames, {arguments.size} px, {processes} processes: {seconds:.1f} s"
-        )
+        print(f"{len(found[processes])} frames, {arguments.size} px, {processes} processes: {seconds:.1f} s")
     print("rows equal:", found[1] == found[arguments.processes])
     checked = [(clip, mask, t) for clip, mask in cases[:10] for t in (0, 19)]
     equal = all(
-        dataclasses.astuple(surface.surface_distances(*(masks := (m[t] > 0, c.masks[t] > 0)), (0.3, 0.4)))
+        dataclasses.astuple(surface.surface_distances(*(masks := (m[t] > 0, c.label_map[t] > 0)), (0.3, 0.4)))
         == dataclasses.astuple(uncropped(*masks, (0.3, 0.4)))
         for c, m, t in checked
     )

@@ -22,12 +22,12 @@ from absl import app, flags
 from jax.sharding import Mesh
 
 from data_pipelines.batches import Batch
-from echoforge_jax import parallel
 from echoforge_jax.config import Config, DataConfig
-from echoforge_jax.models.convolution import plain_convolutions
+from echoforge_jax.distributed import sharding
 from echoforge_jax.models.cost import count_cost
+from echoforge_jax.models.layers.convolution import plain_convolutions
 from echoforge_jax.training import flamerise
-from echoforge_jax.training.state import initial_state, make_networks, make_optimiser
+from echoforge_jax.training.state import initial_state, make_networks, make_optimizer
 from echoforge_jax.training.step import make_step
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed steps of each kind.")
@@ -58,8 +58,8 @@ Programs = list[tuple[Any, Any]]
 
 def main(_: list[str]) -> None:
     configs = [configured(dtype) for dtype in _DTYPES.value]
-    mesh = parallel.make_mesh(configs[0].training.mesh)
-    batch = parallel.put_batch(random_batch(configs[0].data), mesh)
+    mesh = sharding.make_mesh(configs[0].training.mesh)
+    batch = sharding.put_batch(random_batch(configs[0].data), mesh)
     programs = [program for config in configs for program in lowered(config, batch, mesh)]
     with ThreadPoolExecutor() as pool:
         steps = list(pool.map(lambda program: (program[0], program[1].compile()), programs))
@@ -84,21 +84,23 @@ def random_batch(data: DataConfig) -> Batch:
     rng = np.random.default_rng(0)
     return {
         "image": rng.random((*clips, data.size, data.size), np.float32),
-        "mask": rng.integers(0, 2, (*clips, data.size, data.size), np.uint8),
-        "labelled": np.ones(clips, np.float32), "annotated": np.ones(clips, np.float32),
-        "valid": np.ones(clips[0], np.float32), "view": np.zeros(clips[0], np.int32),
+        "cavity": rng.integers(0, 2, (*clips, data.size, data.size), np.uint8),
+        "may_train": np.ones(clips, np.float32),
+        "has_reference": np.ones(clips, np.float32),
+        "valid": np.ones(clips[0], np.float32),
+        "view": np.zeros(clips[0], np.int32),
         "record": np.arange(clips[0], dtype=np.int32),
-    }  # fmt: skip
+    }
 
 
 def lowered(config: Config, batch: Batch, mesh: Mesh) -> Programs:
     """A state and the step that takes it, of this project and of plain Linen."""
-    optimiser, rate = make_optimiser(config.optimiser, 1000)
+    optimizer, rate = make_optimizer(config.optimizer, 1000)
     schedules = flamerise.by_step(config.semi, 10, 100)
-    initialise = jax.jit(lambda key: initial_state(config, optimiser, key), out_shardings=parallel.replicated(mesh))
+    initialise = jax.jit(lambda key: initial_state(config, optimizer, key), out_shardings=sharding.replicated(mesh))
 
     def program() -> tuple[Any, Any]:
-        step: Any = make_step(config, make_networks(config), optimiser, rate, schedules, mesh, with_pseudo_labels=False)
+        step: Any = make_step(config, make_networks(config), optimizer, rate, schedules, mesh, with_pseudo_labels=False)
         state = initialise(jax.random.key(0))
         return state, step.lower(state, batch)
 

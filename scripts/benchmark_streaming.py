@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from echoforge_jax.cli import FAILED, exit_with
+from echoforge_jax.console import FAILED, errors_as_messages
 from echoforge_jax.inference import Predictor
 from echoforge_jax.reproduction.speed import PERCENTILES, stream_latencies
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512, help="of a native frame, pixels")
     parser.add_argument("--wanted_ms", type=float, default=1000 / 30, help="a frame at video rate")
     arguments = parser.parse_args()
-    with exit_with():
+    with errors_as_messages():
         predictor, config, _ = Predictor.load(arguments.checkpoint)
         clip = np.random.default_rng(0).integers(0, 256, (16, arguments.side, arguments.side), np.uint8)
         (milliseconds,) = stream_latencies([predictor], clip, arguments.frames)

@@ -35,16 +35,16 @@ from absl import app, flags
 from jax.experimental import topologies
 from ml_collections import config_flags
 
-from echoforge_jax import parallel
-from echoforge_jax.cli import exit_with, parse_flags
-from echoforge_jax.config import Config, ConfigError, read_config
+from echoforge_jax.config import Config, read_config
+from echoforge_jax.console import errors_as_messages, parse_flags, say
+from echoforge_jax.distributed import sharding
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.models.cost import count_cost
-from echoforge_jax.reproduction.pods import collectives_of, program_key, row
+from echoforge_jax.provenance import git_commit
 from echoforge_jax.training import flamerise
-from echoforge_jax.training.log import say
-from echoforge_jax.training.state import initial_state, make_networks, make_optimiser
+from echoforge_jax.training.state import initial_state, make_networks, make_optimizer
 from echoforge_jax.training.step import make_step
-from echoforge_jax.training.workdir import git_commit
+from scripts.pod_cost import collectives_of, program_key, row
 
 SMALL = {"encoder_depth": 18, "encoder_width": 16, "channels": 16, "heads": 2, "decoder_layers": 1}
 
@@ -67,26 +67,33 @@ def configured(config: Config, chips: int) -> Config:
 
 def compile_step(config: Config, devices: list[Any]) -> Any:
     """The step with pseudo-labels (where the configuration has them), compiled for the devices."""
-    mesh = parallel.make_mesh(config.training.mesh, devices)
-    parallel.check_batch(mesh, config.data.batch_clips, config.training.accumulate)
+    mesh = sharding.make_mesh(config.training.mesh, devices)
+    sharding.check_batch(mesh, config.data.batch_clips, config.training.accumulate)
     networks = make_networks(config)
-    optimiser, rate = make_optimiser(config.optimiser, 1000)
-    shapes = jax.eval_shape(lambda key: initial_state(config, optimiser, key), jax.random.key(0))
-    shardings = parallel.state_shardings(mesh, shapes, config.training.split_from)
+    optimizer, rate = make_optimizer(config.optimizer, 1000)
+    shapes = jax.eval_shape(lambda key: initial_state(config, optimizer, key), jax.random.key(0))
+    shardings = sharding.state_shardings(mesh, shapes, config.training.split_from)
     step: Any = make_step(
-        config, networks, optimiser, rate, flamerise.by_step(config.semi, config.training.epochs, 100), mesh,
-        with_pseudo_labels=config.semi.pseudo_labels != "none", shardings=shardings,
-    )  # fmt: skip
+        config,
+        networks,
+        optimizer,
+        rate,
+        flamerise.by_step(config.semi, config.training.epochs, 100),
+        mesh,
+        with_pseudo_labels=config.semi.pseudo_labels != "none",
+        shardings=shardings,
+    )
     clips, frames, size = config.data.batch_clips, config.data.frames, config.data.size
     pixels = (clips, frames, size, size)
     batch = {
-        "image": jax.ShapeDtypeStruct(pixels, jnp.float32), "mask": jax.ShapeDtypeStruct(pixels, jnp.uint8),
-        **{name: jax.ShapeDtypeStruct((clips, frames), jnp.float32) for name in ("labelled", "annotated")},
+        "image": jax.ShapeDtypeStruct(pixels, jnp.float32),
+        "cavity": jax.ShapeDtypeStruct(pixels, jnp.uint8),
+        **{name: jax.ShapeDtypeStruct((clips, frames), jnp.float32) for name in ("may_train", "has_reference")},
         "valid": jax.ShapeDtypeStruct((clips,), jnp.float32),
         **{name: jax.ShapeDtypeStruct((clips,), jnp.int32) for name in ("view", "record")},
-    }  # fmt: skip
+    }
     if config.model.surroundings:
-        batch["labels"] = jax.ShapeDtypeStruct(pixels, jnp.uint8)
+        batch["label_map"] = jax.ShapeDtypeStruct(pixels, jnp.uint8)
     return step.lower(shapes, batch).compile()
 
 
@@ -100,17 +107,28 @@ def plan(config: Config, topology: str) -> dict[str, Any]:
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     cost = cost[0] if isinstance(cost, list) else cost
     return {
-        "topology": topology, "variant": _VARIANT.value, "chips": len(devices), "clips_per_chip": _CLIPS.value,
-        "frames": config.data.frames, "size": config.data.size, "dtype": config.model.dtype,
-        "accumulate": config.training.accumulate, "rematerialise": list(config.model.rematerialise),
+        "topology": topology,
+        "variant": _VARIANT.value,
+        "chips": len(devices),
+        "clips_per_chip": _CLIPS.value,
+        "frames": config.data.frames,
+        "size": config.data.size,
+        "dtype": config.model.dtype,
+        "accumulate": config.training.accumulate,
+        "rematerialise": list(config.model.rematerialise),
         "mesh": [list(axis) for axis in config.training.mesh],
         "parameters": count_cost(config.model, config.data.frames, config.data.size).parameters,
-        "argument_bytes": memory.argument_size_in_bytes, "temporary_bytes": memory.temp_size_in_bytes,
-        "flops": cost["flops"], "bytes_accessed": cost["bytes accessed"], "seconds": cost["optimal_seconds"],
-        "collectives": collectives_of(compiled.as_text()), "compile_minutes": (time.monotonic() - began) / 60,
+        "argument_bytes": memory.argument_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "flops": cost["flops"],
+        "bytes_accessed": cost["bytes accessed"],
+        "seconds": cost["optimal_seconds"],
+        "collectives": collectives_of(compiled.as_text()),
+        "compile_minutes": (time.monotonic() - began) / 60,
         "commit": (git_commit() or "unknown")[:12],
-        "jax": jax.__version__, "libtpu": importlib.metadata.version("libtpu"),
-    }  # fmt: skip
+        "jax": jax.__version__,
+        "libtpu": importlib.metadata.version("libtpu"),
+    }
 
 
 @contextmanager
@@ -132,7 +150,7 @@ def ticking(what: str) -> Iterator[None]:
 
 
 def main(_: list[str]) -> None:
-    with exit_with():
+    with errors_as_messages():
         try:
             library = importlib.metadata.version("libtpu")
         except importlib.metadata.PackageNotFoundError as error:

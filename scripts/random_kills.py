@@ -20,7 +20,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from echoforge_jax.training.log import read_metrics
+from echoforge_jax.training.recorder import read_metrics
 
 _KILLS = flags.DEFINE_integer("kills", 50, "How many.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "runs/random_kills", "Folder of both runs; must be new.")
@@ -29,21 +29,41 @@ REPOSITORY = Path(__file__).parents[1]
 STEPS_A_KILL = 12  # at most, from the last checkpoint on
 START_S = 20.0  # about what a start takes, to the first step
 FIELDS = {
-    "data.simulate.patients": 12, "data.simulate.size": 64, "data.simulate.frames": 5, "data.size": 32,
-    "data.frames": 3, "model.encoder_width": 8, "model.channels": 16, "model.heads": 2, "model.temporal_fusion": False,
-    "model.anchor_recalibration": False, "semi.pseudo_labels": "none", "training.steps_per_epoch": 20,
-    "training.log_every_steps": 1, "training.checkpoint_every_steps": 4, "training.validate_every_epochs": 5,
-}  # fmt: skip
+    "data.simulate.patients": 12,
+    "data.simulate.size": 64,
+    "data.simulate.frames": 5,
+    "data.size": 32,
+    "data.frames": 3,
+    "model.encoder_width": 8,
+    "model.channels": 16,
+    "model.heads": 2,
+    "model.temporal_fusion": False,
+    "model.anchor_recalibration": False,
+    "semi.pseudo_labels": "none",
+    "training.steps_per_epoch": 20,
+    "training.log_every_steps": 1,
+    "training.checkpoint_every_steps": 4,
+    "training.validate_every_epochs": 5,
+}
 
 
 def start(workdir: Path, root: Path, kills: int, output: int = subprocess.DEVNULL) -> subprocess.Popen:
     """The training command, in a process of its own."""
     fields = FIELDS | {"training.epochs": max(kills * STEPS_A_KILL // 20, 5), "data.root": root}
     return subprocess.Popen(
-        [sys.executable, "-m", "echoforge_jax.train", "--config=configs/quickstart.py", f"--workdir={workdir}",
-         *(f"--config.{name}={value}" for name, value in fields.items())],
-        cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "echoforge_jax.train",
+            "--config=configs/quickstart.py",
+            f"--workdir={workdir}",
+            *(f"--config.{name}={value}" for name, value in fields.items()),
+        ],
+        cwd=REPOSITORY,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )
 
 
 def steps_done(workdir: Path) -> int:
@@ -99,8 +119,10 @@ def main(_: list[str]) -> int:
         code = start(killed, root, _KILLS.value, text.fileno()).wait()
     same = code == 0 and final(killed) == final(straight)
     torn = sum(bool(json.loads(line)["torn"]) for line in (out / "kills.jsonl").read_text().splitlines())
-    print(f"{kills} kills, {torn} while a checkpoint was being written; {steps_done(killed)} steps; last state and "
-          f"all losses {'equal' if same else 'DIFFER from'} the undisturbed run's, bit for bit")  # fmt: skip
+    print(
+        f"{kills} kills, {torn} while a checkpoint was being written; {steps_done(killed)} steps; last state and "
+        f"all losses {'equal' if same else 'DIFFER from'} the undisturbed run's, bit for bit"
+    )
     return 0 if same and kills == _KILLS.value else 1
 
 

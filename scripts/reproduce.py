@@ -25,13 +25,12 @@ from pathlib import Path
 
 from absl import logging
 
-from echoforge_jax.cli import INTERRUPTED, exit_with
-from echoforge_jax.config import ConfigError
-from echoforge_jax.reproduction.cells import CAMUS, ECHONET, ROOT, Cell, Study, read_base
+from echoforge_jax.console import errors_as_messages, say
+from echoforge_jax.errors import INTERRUPTED, ConfigError
 from echoforge_jax.reproduction.figures import FIGURES, draw
 from echoforge_jax.reproduction.speed import measure_speed, write_table2
+from echoforge_jax.reproduction.study import CAMUS, ECHONET, ROOT, Cell, Study, read_base
 from echoforge_jax.reproduction.tables import TABLES, write_table, write_table1
-from echoforge_jax.training.log import say
 from echoforge_jax.training.loop import Outcome
 
 DEFAULTS = {
@@ -108,7 +107,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     logging.set_verbosity(logging.ERROR)
-    with exit_with():
+    with errors_as_messages():
         study = open_study(arguments)
         others = {CAMUS: _named(arguments.against), ECHONET: _named(arguments.against_echonet)}
         study.check_bases(write=not arguments.dry_run)

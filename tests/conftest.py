@@ -39,9 +39,15 @@ def real_data() -> Path:
 
 
 TINY_MODEL = ModelConfig(
-    encoder_depth=18, encoder_width=8, channels=16, heads=2, neighbours=4, decoder_layers=1,
-    input_mean=(0.2,), input_std=(0.2,),
-)  # fmt: skip
+    encoder_depth=18,
+    encoder_width=8,
+    channels=16,
+    heads=2,
+    neighbours=4,
+    decoder_layers=1,
+    input_mean=(0.2,),
+    input_std=(0.2,),
+)
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from data_pipelines.formats import camus_masks
-from data_pipelines.formats.camus_images import nifti_bytes
-from echoforge_jax.config import ConfigError
-from echoforge_jax.report.text import table
+from data_pipelines.formats.camus import masks
+from data_pipelines.formats.camus.images import nifti_bytes
+from echoforge_jax.errors import ConfigError
+from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import evaluate_masks
 
 SPACING = (0.5, 0.8)
@@ -65,15 +65,15 @@ def test_a_shift_by_one_pixel_scores_as_drawn(trees, tmp_path):
 
 
 def test_half_sequences_are_turned_to_begin_with_ed(trees):
-    pairs, _ = camus_masks.read_pairs(*trees, sequences=True)
+    pairs, _ = masks.read_pairs(*trees, sequences=True)
     for pair in pairs:
-        areas = (pair.clip.masks == 1).sum((1, 2))
+        areas = (pair.clip.label_map == 1).sum((1, 2))
         assert areas[0] > areas[-1] and np.count_nonzero(pair.prediction[0]) > np.count_nonzero(pair.prediction[-1])
 
 
 def without_report(monkeypatch):
     """The report has tests of its own, and takes the longest."""
-    monkeypatch.setattr("echoforge_jax.results.write_report", lambda *_, **__: None)
+    monkeypatch.setattr("echoforge_jax.report.folder.write_report", lambda *_, **__: None)
 
 
 def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path, monkeypatch):
@@ -86,10 +86,12 @@ def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path, monkeypatch):
     write(predictions, "patient0099", "4CH", "ED", mask(20), gt=False)
     result = evaluate_masks(predictions, references, ["semi"], tmp_path / "out")
     assert {(s["record_id"], s["reason"]) for s in result["skipped"]} == {
-        ("patient0001_2CH", "another size"), ("patient0002_2CH", "not a label mask"),
-        ("patient0003_2CH", "no prediction"), ("patient0004_2CH", "truncated file"),
+        ("patient0001_2CH", "another size"),
+        ("patient0002_2CH", "not a label mask"),
+        ("patient0003_2CH", "no prediction"),
+        ("patient0004_2CH", "truncated file"),
         ("patient0099_4CH", "no reference"),
-    }  # fmt: skip
+    }
     assert result["protocols"]["semi"]["n_frames"] == 16
     with pytest.raises(FileNotFoundError, match="no file named like"):
         evaluate_masks(tmp_path / "out", references, ["semi"], tmp_path / "again")

@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.clips import resize_probability, to_native
+from data_pipelines.preprocessing import resize_probability, to_native
 from data_pipelines.simulator.cohort import write_cohort
-from echoforge_jax import cli
+from echoforge_jax import errors
 from echoforge_jax.config import Config
 from echoforge_jax.inference import Predictor, enlarge
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.scoring import evaluate
-from echoforge_jax.trained import PROGRAM, load_trained
-from echoforge_jax.training.checkpoint import save_inference
+from echoforge_jax.weights.inference_folder import save_inference
+from echoforge_jax.weights.stablehlo import PROGRAM
+from echoforge_jax.weights.trained import load_trained
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -47,9 +48,13 @@ def workdir(tiny_config: Config, variables, tmp_path_factory) -> Path:
 
 def command(module: str, *flags: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", f"echoforge_jax.{module}", *flags], cwd=REPOSITORY, text=True, capture_output=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", f"echoforge_jax.{module}", *flags],
+        cwd=REPOSITORY,
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_config: Config, variables, tmp_path):
@@ -58,7 +63,7 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
     file = workdir / "export.safetensors"
     jax.tree.map(np.testing.assert_array_equal, load_trained(file)[0], load_trained(workdir)[0])
     again = command("export", f"--workdir={workdir}")
-    assert again.returncode == cli.USAGE and "--overwrite" in again.stderr
+    assert again.returncode == errors.USAGE and "--overwrite" in again.stderr
     back = command("export", f"--workdir={file}", "--format=orbax", f"--out={tmp_path / 'back'}")
     assert back.returncode == 0, back.stderr
     jax.tree.map(np.testing.assert_array_equal, load_trained(tmp_path / "back")[0], load_trained(file)[0])
@@ -80,12 +85,12 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
         ([f"--checkpoint={file}", f"--data={cohort}", "--threshold=2"], "0 < threshold < 1"),
     ):
         refused = command("evaluate", *flags)
-        assert refused.returncode == cli.USAGE and message in refused.stderr and "Traceback" not in refused.stderr
+        assert refused.returncode == errors.USAGE and message in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_a_network_that_is_not_there_is_named(workdir: Path, cohort: Path):
     done = command("evaluate", f"--checkpoint={workdir},nowhere", f"--data={cohort}")
-    assert done.returncode == cli.STORAGE and "nowhere holds no inference checkpoint" in done.stderr
+    assert done.returncode == errors.STORAGE and "nowhere holds no inference checkpoint" in done.stderr
 
 
 def test_a_threshold_travels_with_the_file(workdir: Path, variables, tiny_config: Config, tmp_path: Path):

@@ -13,7 +13,7 @@ from configs.camus_small import use_small_network
 def get_config():
     config = camus_ed_es()
     use_small_network(config)
-    config.optimiser.learning_rate = 1e-3
+    config.optimizer.learning_rate = 1e-3
     config.training.epochs = 20
     config.training.validate_every_epochs = 4
     config.training.checkpoint_every_epochs = 2

@@ -1,1 +1,1 @@
-"""Disk <-> `Clip`: one module a format, each a reader and a writer."""
+"""Files on disk and `Clip` records: one package a data set or kind of file."""

@@ -86,16 +86,27 @@ def simulate_clip(
         u_mm, v_mm = placement.to_heart(x_mm, z_mm)
         masks[frame] = labels_at(section, u_mm, v_mm - section.bend_at(u_mm)) * pixels.inside
     return Clip(
-        frames=pictures, masks=masks, labelled=np.ones(frames, bool), ed_index=ed, es_index=es,
-        spacing_mm=pixels.spacing_mm, fps=fps, patient_id=patient_name(patient), view=view, quality=quality,
-        ef_percent=heart.ef_percent, volumes_ml=(heart.edv_ml, heart.esv_ml),
-    )  # fmt: skip
+        frames=pictures,
+        label_map=masks,
+        has_reference=np.ones(frames, bool),
+        ed_index=ed,
+        es_index=es,
+        spacing_mm=pixels.spacing_mm,
+        fps=fps,
+        patient_id=patient_name(patient),
+        view=view,
+        quality=quality,
+        ef_percent=heart.ef_percent,
+        volumes_ml=(heart.edv_ml, heart.esv_ml),
+    )
 
 
 def _check(view: str, quality: str | None, frames: int, size: int, cycle: str, population: str) -> None:
     for name, found, allowed in (
-        ("view", view, VIEWS), ("cycle", cycle, CYCLES), ("population", population, POPULATIONS),
-    ):  # fmt: skip
+        ("view", view, VIEWS),
+        ("cycle", cycle, CYCLES),
+        ("population", population, POPULATIONS),
+    ):
         if found not in allowed:
             raise ValueError(f"{name} is {found!r}; expected one of {', '.join(allowed)}: choose one of these")
     if quality is not None and quality not in QUALITIES:

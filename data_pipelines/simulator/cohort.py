@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.files import write_atomically
 from data_pipelines.formats import camus, echonet_dynamic
-from data_pipelines.formats.camus_images import write_atomically
 from data_pipelines.records import QUALITIES, VIEWS
 from data_pipelines.simulator.clip import heart_of, patient_name, simulate_clip
 

@@ -56,10 +56,12 @@ def frames_of(clip: Clip) -> list[Frame]:
     return [
         Frame(
             grey=resize(clip.frames[i][box].astype(np.float32), cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
-            labels=resize(clip.masks[i][box], cv2.INTER_NEAREST), sector=sector, spacing_mm=spacing_mm,
+            labels=resize(clip.label_map[i][box], cv2.INTER_NEAREST),
+            sector=sector,
+            spacing_mm=spacing_mm,
         )
         for i in pair
-    ]  # fmt: skip
+    ]
 
 
 # ---- the statistics ------------------------------------------------------------------------------------------------
@@ -174,8 +176,12 @@ def speckle_cells(frame: Frame, fan: tuple[float, float, float]) -> Statistics:
     grey, labels = polar(frame.grey, cv2.INTER_LINEAR), polar(frame.labels, cv2.INTER_NEAREST)
     sector = cv2.erode(polar(frame.sector.astype(np.uint8), cv2.INTER_NEAREST), np.ones((9, 9))) > 0
     share, beam_rad = range_mm / range_mm[-1], math.radians(angle) / beams
-    regions = {"near": (share > 0.15) & (share < 0.35), "middle": (share > 0.4) & (share < 0.6),
-               "deep": (share > 0.65) & (share < 0.85), "wall": labels == MYOCARDIUM}  # fmt: skip
+    regions = {
+        "near": (share > 0.15) & (share < 0.35),
+        "middle": (share > 0.4) & (share < 0.6),
+        "deep": (share > 0.65) & (share < 0.85),
+        "wall": labels == MYOCARDIUM,
+    }
     found: Statistics = {}
     for name, region in regions.items():
         region = region & sector

@@ -26,14 +26,31 @@ from data_pipelines.simulator.clip import simulate_clip
 from data_pipelines.simulator.frame_statistics import frames_of, statistics_of
 
 # Grey statistics whose real 10-90 % range the simulated frames ought to cover: networks are trained on them alone.
-MAIN = ("cavity mean", "wall mean", "atrium mean", "wall - cavity", "sector p5", "sector p50", "sector p95",
-        "sector p99", "local std cavity", "local std wall", "local std sector", "residual skew", "border step",
-        "border without edge", "speckle lateral wall", "speckle axial wall")  # fmt: skip
+MAIN = (
+    "cavity mean",
+    "wall mean",
+    "atrium mean",
+    "wall - cavity",
+    "sector p5",
+    "sector p50",
+    "sector p95",
+    "sector p99",
+    "local std cavity",
+    "local std wall",
+    "local std sector",
+    "residual skew",
+    "border step",
+    "border without edge",
+    "speckle lateral wall",
+    "speckle axial wall",
+)
 # What the pixels of a picture can tell: a difference below is none, however narrow the real quartiles are.
 RESOLUTION = {"sector apex x %": 0.4, "sector apex y %": 1.0, "sector angle deg": 0.5}
 PERCENTILES = (10, 25, 50, 75, 90)
-NOTICE = ("The left half of every pair in sheet.png is a frame of the CAMUS data set (CC BY-NC-SA 4.0, non-commercial "
-          "research, citation required): do not commit or publish this picture.\n")  # fmt: skip
+NOTICE = (
+    "The left half of every pair in sheet.png is a frame of the CAMUS data set (CC BY-NC-SA 4.0, non-commercial "
+    "research, citation required): do not commit or publish this picture.\n"
+)
 
 # ---- two groups of frames ------------------------------------------------------------------------------------------
 
@@ -128,7 +145,7 @@ def read_clips(tree: Path, most: int | None) -> Iterator[Clip]:
             except UnreadableRecord as error:
                 print(f"left out: {error}", file=sys.stderr)
                 continue
-            if clip.labelled.all():
+            if clip.has_reference.all():
                 yield clip
 
 
@@ -181,8 +198,11 @@ def write_results(out: Path, rows: list[Comparison], sides: dict[str, list[Measu
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m data_pipelines.simulator.realism", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m data_pipelines.simulator.realism",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--real", type=Path, required=True, help="CAMUS tree with ED and ES frames and labels")
     parser.add_argument("--simulated", type=Path, help="simulated CAMUS tree; else patients are simulated here")
     parser.add_argument("--patients", type=int, default=40, help="patients to simulate")
@@ -198,8 +218,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 every median inside, 1 some outside, 2 refused."""
     options = parse_arguments(arguments)
-    ours = (lambda: read_clips(options.simulated, options.most)) if options.simulated else (
-        lambda: simulated_clips(options.patients, options.seed))  # fmt: skip
+    ours = (
+        (lambda: read_clips(options.simulated, options.most))
+        if options.simulated
+        else (lambda: simulated_clips(options.patients, options.seed))
+    )
     try:
         if min(options.patients, options.most or 1) < 1:
             raise ValueError(f"patients {options.patients}, most {options.most}: expected at least 1 of both")
@@ -207,8 +230,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         simulated = list(measure(told("simulated", ours())))
         rows = compare(real, simulated)
         if not rows:
-            raise ValueError(f"{len(real)} real and {len(simulated)} simulated labelled frames have no statistic in "
-                             "common: give two trees with ED and ES frames and their labels")  # fmt: skip
+            raise ValueError(
+                f"{len(real)} real and {len(simulated)} simulated labelled frames have no statistic in "
+                "common: give two trees with ED and ES frames and their labels"
+            )
         text = table(rows)
         if options.by_quality:
             known = list(measure(read_clips(options.by_quality, options.most)))

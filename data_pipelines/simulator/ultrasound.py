@@ -129,14 +129,28 @@ def prepare_scan(rng: np.random.Generator, view: View, rest: Section, quality: s
 
     coarse = grid.thinned(2)
     tissue = sample_tissue(
-        rng, rest, view, *coarse.points_mm(), _surroundings_db(rng, coarse), _blood_db(rng, coarse, levels.blood_db),
+        rng,
+        rest,
+        view,
+        *coarse.points_mm(),
+        _surroundings_db(rng, coarse),
+        _blood_db(rng, coarse, levels.blood_db),
         wall_gain(rng, levels.wall_roughness_db, levels.apex_loss_db, levels.right_loss_db),
-    )  # fmt: skip
+    )
     return Scan(
-        grid=grid, settings=settings, spread=spread, tissue=tissue, moving=points.only(moves), strength=strength[moves],
-        second_strength=second[moves], still=still, normalisation=depth_normalisation(homogeneous),
-        gain=_gain(rng, grid, levels), haze=_haze(rng, grid, spread, levels), noise=_noise(grid, levels),
-    )  # fmt: skip
+        grid=grid,
+        settings=settings,
+        spread=spread,
+        tissue=tissue,
+        moving=points.only(moves),
+        strength=strength[moves],
+        second_strength=second[moves],
+        still=still,
+        normalisation=depth_normalisation(homogeneous),
+        gain=_gain(rng, grid, levels),
+        haze=_haze(rng, grid, spread, levels),
+        noise=_noise(grid, levels),
+    )
 
 
 def scan_frame(scan: Scan, section: Section, frame: int, rng: np.random.Generator) -> Polar:

@@ -26,8 +26,12 @@ from echoforge_jax.evaluation.temporal import temporal_consistency
 EF_CLASSES, EF_CLASS_BOUNDS = ("EF <= 40", "40 < EF < 50", "EF >= 50"), (40.0, np.nextafter(50.0, 0.0))
 DISTANCES = ("hd", "hd95", "hd95_directed", "asd_prediction_to_reference", "asd_reference_to_prediction", "assd")
 TEMPORAL = (
-    "frame_to_frame_dice", "frame_to_frame_dice_excess", "area_roughness", "area_roughness_ratio", "frames_in_pieces",
-)  # fmt: skip
+    "frame_to_frame_dice",
+    "frame_to_frame_dice_excess",
+    "area_roughness",
+    "area_roughness_ratio",
+    "frames_in_pieces",
+)
 DEFINITIONS = {
     "dice_percent": "2|P and R| / (|P| + |R|) of the LV endocardium, mean over frames; both empty 100, one empty 0",
     "hd": "Hausdorff distance: the largest border distance of either direction",
@@ -67,15 +71,15 @@ def score_clip(clip: Clip, prediction: UInt8[np.ndarray, "t h w"], frames: Seque
     Raises:
         ValueError: the prediction has another shape or other values, or a frame is not labelled or not in the clip.
     """
-    if prediction.shape != clip.masks.shape:
-        raise ValueError(f"{clip.record_id}: prediction is {prediction.shape}, the masks {clip.masks.shape}")
+    if prediction.shape != clip.label_map.shape:
+        raise ValueError(f"{clip.record_id}: prediction is {prediction.shape}, the masks {clip.label_map.shape}")
     if prediction.size and prediction.max() > 1:
         raise ValueError(f"{clip.record_id}: prediction holds {int(prediction.max())}, expected 0/1: pick the LV class")
     rows = []
     for frame in frames:
-        if not 0 <= frame < len(clip) or not clip.labelled[frame]:
+        if not 0 <= frame < len(clip) or not clip.has_reference[frame]:
             raise ValueError(f"{clip.record_id}: frame {frame} has no reference: score labelled frames only")
-        predicted, reference = _lv(prediction, frame), _lv(clip.masks, frame)
+        predicted, reference = _lv(prediction, frame), _lv(clip.label_map, frame)
         rows.append(
             {
                 "patient_id": clip.patient_id,
@@ -113,13 +117,13 @@ def _score_reference(arguments: tuple[Clip, np.ndarray, Sequence[int]]) -> list[
 
 def score_temporal(clip: Clip, prediction: UInt8[np.ndarray, "t h w"]) -> dict | None:
     """One row of `temporal_consistency` for a clip of three or more frames that all have a reference; else None."""
-    if len(clip) < 3 or not clip.labelled.all():
+    if len(clip) < 3 or not clip.has_reference.all():
         return None
     return {
         "patient_id": clip.patient_id,
         "view": clip.view,
         "quality": clip.quality,
-        **temporal_consistency(prediction == ENDOCARDIUM, clip.masks == ENDOCARDIUM),
+        **temporal_consistency(prediction == ENDOCARDIUM, clip.label_map == ENDOCARDIUM),
     }
 
 
@@ -166,10 +170,7 @@ def summarise(
             "n_empty_prediction": sum(bool(row["empty_prediction"]) for row in frame_rows),
             "n_empty_reference": sum(bool(row["empty_reference"]) for row in frame_rows),
         },
-        "temporal": {
-            "n_clips": len(temporal_rows),
-            **{name: _mean(temporal_rows, name, seed) for name in TEMPORAL},
-        }
+        "temporal": {"n_clips": len(temporal_rows), **{name: _mean(temporal_rows, name, seed) for name in TEMPORAL}}
         if temporal_rows
         else None,
         "ejection_fraction": {method: _ef_summary(ef_rows, method, seed) for method in EF_METHODS},

@@ -61,14 +61,19 @@ def volume_curve(clip: Clip, prediction: UInt8[np.ndarray, "t h w"]) -> dict[str
         patient_id, view, fps, ed_index, es_index, unit ("ml" or "px3_per_1000"), and the vectors "reference" (nan where
         there is no mask) and "prediction"; nan where a mask cannot be measured.
     """
-    unlabelled = [t for t in range(len(clip)) if not clip.labelled[t]]
-    reference = _volumes_of(clip.masks, clip.spacing_mm)
+    unlabelled = [t for t in range(len(clip)) if not clip.has_reference[t]]
+    reference = _volumes_of(clip.label_map, clip.spacing_mm)
     reference[unlabelled] = np.nan
     return {
-        "patient_id": clip.patient_id, "view": clip.view, "fps": clip.fps,
-        "ed_index": clip.ed_index, "es_index": clip.es_index, "unit": "ml" if clip.spacing_mm else "px3_per_1000",
-        "reference": reference, "prediction": _volumes_of(prediction, clip.spacing_mm),
-    }  # fmt: skip
+        "patient_id": clip.patient_id,
+        "view": clip.view,
+        "fps": clip.fps,
+        "ed_index": clip.ed_index,
+        "es_index": clip.es_index,
+        "unit": "ml" if clip.spacing_mm else "px3_per_1000",
+        "reference": reference,
+        "prediction": _volumes_of(prediction, clip.spacing_mm),
+    }
 
 
 def _volumes_of(masks: UInt8[np.ndarray, "t h w"], spacing_mm: tuple[float, float] | None) -> Float[np.ndarray, " t"]:
@@ -111,21 +116,18 @@ def _measure(case: tuple[Clip, np.ndarray], side: str, instant: str) -> Discs | 
     frame = getattr(clip, instant)
     if frame is None:
         return MeasurementError(NO_INSTANTS)
-    if side == "reference" and not clip.labelled[frame]:
+    if side == "reference" and not clip.has_reference[frame]:
         return MeasurementError(NOT_LABELLED)
     try:
         return measure_discs(
-            (clip.masks if side == "reference" else prediction)[frame] == ENDOCARDIUM, clip.spacing_mm or PIXELS
+            (clip.label_map if side == "reference" else prediction)[frame] == ENDOCARDIUM, clip.spacing_mm or PIXELS
         )
     except MeasurementError as error:
         return error
 
 
 def _method_columns(
-    method: str,
-    not_applicable: str | None,
-    discs: Mapping[tuple[str, str, str], Discs | MeasurementError],
-    unit: str,
+    method: str, not_applicable: str | None, discs: Mapping[tuple[str, str, str], Discs | MeasurementError], unit: str
 ) -> dict[str, Any]:
     """The columns of one EF method; a failure on one side leaves the other side's numbers standing."""
     numbers = {f"{side}_{what}": None for what in ("ef_percent", "edv", "esv") for side in SIDES}

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from echoforge_jax.config import ModelConfig
-from echoforge_jax.models.anchor_recalibration import AnchorRecalibration
-from echoforge_jax.models.convolution import average_pool, resize
+from echoforge_jax.models.arc import AnchorRecalibration
+from echoforge_jax.models.layers.convolution import average_pool, resize
+from echoforge_jax.models.layers.pyramid import CoarsePyramid, FinePyramid
+from echoforge_jax.models.layers.resnet import ResNet
 from echoforge_jax.models.memory import Memory, empty_memory, mask_pooling, remember, seeded
-from echoforge_jax.models.pyramid import CoarsePyramid, FinePyramid
-from echoforge_jax.models.resnet import ResNet
-from echoforge_jax.models.temporal_fusion import TemporalFusion
+from echoforge_jax.models.tsf import TemporalFusion
 
 
 class Outputs(NamedTuple):
@@ -59,9 +59,14 @@ class EchoForge(nn.Module):
         c = self.config
         dtype = jnp.dtype(c.dtype)
         self.encoder = ResNet(
-            depth=c.encoder_depth, width=c.encoder_width, stages=c.encoder_stages, norm=c.norm,
-            stride_in_first_1x1=c.stride_in_first_1x1, dtype=dtype, rematerialise="encoder" in c.rematerialise,
-        )  # fmt: skip
+            depth=c.encoder_depth,
+            width=c.encoder_width,
+            stages=c.encoder_stages,
+            norm=c.norm,
+            stride_in_first_1x1=c.stride_in_first_1x1,
+            dtype=dtype,
+            rematerialise="encoder" in c.rematerialise,
+        )
         self.coarse_pyramid = CoarsePyramid(c.channels, "group" if c.norm == "group" else "batch", dtype)
         self.fine_pyramid = FinePyramid(c.channels, "group" if c.norm == "group" else "batch", dtype)
         if c.anchor_recalibration:
@@ -128,8 +133,11 @@ class EchoForge(nn.Module):
             again = "temporal_fusion" in c.rematerialise
             scan = nn.scan(
                 nn.remat(EchoForge.fuse_frame, prevent_cse=False) if again else EchoForge.fuse_frame,
-                variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1,
-            )  # fmt: skip
+                variable_broadcast="params",
+                split_rngs={"params": False},
+                in_axes=1,
+                out_axes=1,
+            )
             memory, features = scan(self, memory, coarse)
         logits = self.mask_logits(features)
         logits = resize(einops.rearrange(logits, "b t h w -> (b t) h w 1"), (height, width))

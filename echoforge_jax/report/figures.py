@@ -27,23 +27,52 @@ INK, GRID = "#30343c", "#dcdfe5"
 DARK = ("#56B4E9", "#E69F00", "#2FC79B", "#E6A1C8", "#d8dce3", "#454b57")
 ON_DARK = dict(zip((*COLOURS, INK, GRID), DARK, strict=True))
 STYLE: dict[Any, Any] = {
-    "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "text.color": INK, "xtick.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
     "ytick.color": INK,
-    "grid.color": GRID, "axes.grid": True, "axes.axisbelow": True,
-    "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.labelsize": 9,
-    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
+    "grid.color": GRID,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
     "axes.prop_cycle": cycler(color=[*COLOURS, "#999999"]),
-}  # fmt: skip
+}
 BAND = 0.18  # opacity of an interval
 CURVES = (
-    ("Loss", (("loss", "total"), ("bce", "BCE"), ("dice_loss", "Dice"), ("unsupervised", "unsupervised"),
-              ("reforging", "reforging"))),
+    (
+        "Loss",
+        (
+            ("loss", "total"),
+            ("bce", "BCE"),
+            ("dice_loss", "Dice"),
+            ("unsupervised", "unsupervised"),
+            ("reforging", "reforging"),
+        ),
+    ),
     ("Validation Dice, %", (("validation_dice_percent", "validation"),)),
-    ("Pseudo-labels", (("lambda", "weight λ"), ("tau", "threshold τ"), ("confident_share", "confident pixels"),
-                       ("uncertain_patch_share", "uncertain patches"))),
+    (
+        "Pseudo-labels",
+        (
+            ("lambda", "weight λ"),
+            ("tau", "threshold τ"),
+            ("confident_share", "confident pixels"),
+            ("uncertain_patch_share", "uncertain patches"),
+        ),
+    ),
     ("Learning rate", (("learning_rate", "learning rate"),)),
-)  # fmt: skip
+)
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], *, columns: int = 2) -> bytes:
@@ -133,14 +162,22 @@ def volume_curves(curves: Sequence[Mapping[str, Any]], *, columns: int = 2) -> b
             frames = np.arange(len(curve["prediction"]))
             time = frames / curve["fps"] if curve["fps"] else frames
             ax.plot(time, curve["prediction"], color=COLOURS[1], marker=".", label="prediction")
-            ax.plot(time, curve["reference"], color=COLOURS[0], marker="o", markersize=4, label="reference",
-                    linestyle="--")  # fmt: skip
+            ax.plot(
+                time, curve["reference"], color=COLOURS[0], marker="o", markersize=4, label="reference", linestyle="--"
+            )
             for key, name in (("ed_index", "ED"), ("es_index", "ES")):
                 if curve[key] is not None:
                     at = float(time[curve[key]])
                     ax.axvline(at, color="#888888", linewidth=1, linestyle=":")
-                    ax.annotate(name, (at, 1), (2, -2), xycoords=("data", "axes fraction"),
-                                textcoords="offset points", va="top", fontsize=8)  # fmt: skip
+                    ax.annotate(
+                        name,
+                        (at, 1),
+                        (2, -2),
+                        xycoords=("data", "axes fraction"),
+                        textcoords="offset points",
+                        va="top",
+                        fontsize=8,
+                    )
             unit = "ml" if curve["unit"] == "ml" else "1000 px³"
             ax.set(title=curve["caption"], xlabel="time, s" if curve["fps"] else "frame", ylabel=f"volume, {unit}")
             ax.set_ylim(bottom=0)
@@ -183,9 +220,15 @@ def _bland_altman(
             if low is not None and high is not None:
                 ax.axhspan(low, high, color=colour, alpha=BAND, linewidth=0)
             ax.annotate(
-                f"{name}: {value:+.1f}", (1, value), (0, 2), xycoords=("axes fraction", "data"),
-                textcoords="offset points", ha="right", va="bottom", fontsize=8,
-            )  # fmt: skip
+                f"{name}: {value:+.1f}",
+                (1, value),
+                (0, 2),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                fontsize=8,
+            )
     ax.set(xlabel="mean of both, %", ylabel="prediction - reference, points", title="Bland-Altman")
     ax.margins(y=0.18)
 

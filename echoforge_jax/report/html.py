@@ -15,7 +15,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from data_pipelines.formats.camus_images import write_atomically
+from data_pipelines.files import write_atomically
 from echoforge_jax.evaluation.evaluator import DISTANCES
 from echoforge_jax.evaluation.overlap import dice
 from echoforge_jax.evaluation.patients import EF_METHODS
@@ -216,12 +216,15 @@ def _patients(frame_rows: Sequence[Mapping], ef_rows: Sequence[Mapping]) -> list
                 **{key: _mean([r[key] for r in frames]) if len(units) == 1 else None for key in ("hd95", "assd")},
                 "unit": " and ".join(sorted(units)),
                 "n_undefined": sum(not np.isfinite(row["hd95"]) for row in frames),
-                **{f"{m}_{side}": ef.get(f"{m}_{side}_ef_percent") for m in EF_METHODS
-                   for side in ("reference", "prediction")},
+                **{
+                    f"{m}_{side}": ef.get(f"{m}_{side}_ef_percent")
+                    for m in EF_METHODS
+                    for side in ("reference", "prediction")
+                },
                 "ef_stated_percent": ef.get("ef_stated_percent"),
                 "notes": "; ".join(notes),
             }
-        )  # fmt: skip
+        )
     return sorted(patients, key=lambda row: np.inf if row["dice_percent"] is None else row["dice_percent"])
 
 

@@ -56,8 +56,10 @@ def overlay_rgb(overlay: Overlay, height: int = 360) -> Float[np.ndarray, "h w 3
     edges = [mask & (ndimage.binary_erosion(mask, iterations=2) == 0) for mask in masks]
     for alpha, (prediction, reference) in ((FILL, masks), (LINE, edges)):
         for where, colour in (
-            (prediction & ~reference, PREDICTION), (reference & ~prediction, REFERENCE), (prediction & reference, BOTH)
-        ):  # fmt: skip
+            (prediction & ~reference, PREDICTION),
+            (reference & ~prediction, REFERENCE),
+            (prediction & reference, BOTH),
+        ):
             rgb[where] = (1 - alpha) * rgb[where] + alpha * np.array(colour)
     return np.clip(rgb, 0, 1)
 

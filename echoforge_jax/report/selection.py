@@ -45,7 +45,7 @@ class Pictures:
 def overlay(case: Case, frame: int, caption: str = "", *, explain: bool = False) -> Overlay:
     """One frame of a case as a picture; `explain` adds `failure_reasons`."""
     clip, mask = case
-    prediction, reference = mask[frame] == ENDOCARDIUM, clip.masks[frame] == ENDOCARDIUM
+    prediction, reference = mask[frame] == ENDOCARDIUM, clip.label_map[frame] == ENDOCARDIUM
     image = clip.frames[frame]
     remarks = failure_reasons(image, prediction, reference, clip.spacing_mm) if explain else []
     return Overlay(image, prediction, reference, clip.spacing_mm or (1.0, 1.0), caption, tuple(remarks))
@@ -59,12 +59,14 @@ def pick_overlays(cases: Sequence[Case], rows: Sequence[dict], count: int = 4) -
     groups = {"worst": ranked[:count], "median": ranked[middle : middle + count], "best": ranked[::-1][:count]}
     return [
         overlay(
-            of[row["patient_id"], row["view"]], row["frame"], explain=name == "worst",
+            of[row["patient_id"], row["view"]],
+            row["frame"],
+            explain=name == "worst",
             caption=f"{name}: {row['patient_id']} {row['view']} {row['phase']}",
         )
         for name, chosen in groups.items()
         for row in chosen
-    ]  # fmt: skip
+    ]
 
 
 def pick_animations(cases: Sequence[Case], rows: Sequence[dict]) -> list[Animation]:

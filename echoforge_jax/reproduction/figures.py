@@ -18,18 +18,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from echoforge_jax.config import ConfigError
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.statistics import agreement, agreement_ci95
 from echoforge_jax.report.figures import COLOURS, STYLE, figure_bytes, regression_and_bland_altman
 from echoforge_jax.report.html import METHOD_NAMES
-from echoforge_jax.reproduction.cells import CAMUS, Cell, Study
 from echoforge_jax.reproduction.pictures import by_difficulty, failures, feature_maps, folder_of
+from echoforge_jax.reproduction.study import CAMUS, Cell, Study
 from echoforge_jax.reproduction.tables import EF_METHOD, FULL, TABLES, Row
 
 FIGURES = {  # and the table whose cells each needs
-    "fig1d": "table3", "fig4": "table1", "fig5": "table3", "fig6": "table3", "fig7": "fig7", "fig8": "table1",
-    "labels": "labels", "few_labels": "few_labels",
-}  # fmt: skip
+    "fig1d": "table3",
+    "fig4": "table1",
+    "fig5": "table3",
+    "fig6": "table3",
+    "fig7": "fig7",
+    "fig8": "table1",
+    "labels": "labels",
+    "few_labels": "few_labels",
+}
 
 
 def draw(study: Study, name: str, seed: int) -> list[Path]:
@@ -39,9 +45,11 @@ def draw(study: Study, name: str, seed: int) -> list[Path]:
         ConfigError: a cell is not finished, or its predictions are needed and its folder is lost.
     """
     plots = {
-        "fig1d": _accuracy_and_speed, "fig4": _ejection_fraction, "fig7": _over_neighbours,
+        "fig1d": _accuracy_and_speed,
+        "fig4": _ejection_fraction,
+        "fig7": _over_neighbours,
         **{table: functools.partial(_over_labels, table) for table in ("labels", "few_labels")},
-    }  # fmt: skip
+    }
     if name in plots:
         found, folder = plots[name](study, seed), study.results
     else:

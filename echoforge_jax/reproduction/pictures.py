@@ -14,16 +14,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from data_pipelines.clips import ed_to_es, resize_frames, to_native
-from data_pipelines.loader import load_split
+from data_pipelines.preprocessing import resize_frames, to_native
 from data_pipelines.records import Clip
-from echoforge_jax.config import ConfigError
+from data_pipelines.sampling import ed_to_es
+from data_pipelines.source import load_split
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.evaluator import score_clip
 from echoforge_jax.evaluation.overlap import dice
 from echoforge_jax.inference import Predictor
 from echoforge_jax.report.overlays import BOTH, PREDICTION, REFERENCE, overlay_rgb
 from echoforge_jax.report.selection import Case, overlay
-from echoforge_jax.reproduction.cells import Cell, Study
+from echoforge_jax.reproduction.study import Cell, Study
 from echoforge_jax.reproduction.tables import TABLES
 from echoforge_jax.scoring import protocol_clip, scored_frames
 from echoforge_jax.training.data import source_of
@@ -66,7 +67,7 @@ def feature_maps(study: Study, seed: int) -> dict[str, Figure]:
         clip = models[WHOLE][1][index][0]
         aspect = _aspect(clip)
         _show(row[0], _bare(clip, t), f"{difficulty}: {clip.patient_id}\n{_frame_name(clip, t)}")
-        _show(row[1], overlay_rgb(overlay((clip, np.zeros_like(clip.masks)), t)), "reference")
+        _show(row[1], overlay_rgb(overlay((clip, np.zeros_like(clip.label_map)), t)), "reference")
         seen = {label: look(clip.frames) for label, look in viewers.items()}
         for column, (label, maps) in enumerate(seen.items(), start=2):
             _map(row[column], _component(maps.features[t][None])[0], label, aspect)
@@ -96,11 +97,7 @@ def failures(study: Study, seed: int) -> dict[str, Figure]:
             picture = overlay(cases[index], t, explain=True)
             clip = cases[index][0]
             score = 100 * dice(picture.prediction, picture.reference)
-            _show(
-                ax,
-                overlay_rgb(picture),
-                f"{clip.patient_id} {_frame_name(clip, t)}, Dice {score:.1f} %",
-            )
+            _show(ax, overlay_rgb(picture), f"{clip.patient_id} {_frame_name(clip, t)}, Dice {score:.1f} %")
             reasons = "\n".join(picture.remarks) or "nothing stands out"
             ax.text(0.5, -0.03, reasons, transform=ax.transAxes, ha="center", va="top", fontsize=7)
         _key(figure)
@@ -184,8 +181,8 @@ def _component(features: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h
 
 def _bare(clip: Clip, frame: int) -> Float[np.ndarray, "h w three"]:
     """The frame itself, in true proportions."""
-    nothing = np.zeros_like(clip.masks)
-    return overlay_rgb(overlay((dataclasses.replace(clip, masks=nothing), nothing), frame))
+    nothing = np.zeros_like(clip.label_map)
+    return overlay_rgb(overlay((dataclasses.replace(clip, label_map=nothing), nothing), frame))
 
 
 def _frame_name(clip: Clip, frame: int) -> str:

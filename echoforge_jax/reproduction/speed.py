@@ -19,7 +19,7 @@ from echoforge_jax.config import Config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.models.echoforge import EchoForge
-from echoforge_jax.reproduction.cells import CAMUS, Study, configured
+from echoforge_jax.reproduction.study import CAMUS, Study, configured
 from echoforge_jax.reproduction.tables import TABLES, Row
 
 PERCENTILES = (50, 95, 99)
@@ -60,13 +60,21 @@ def measure_speed(
     for row, config, times, latency in zip(rows, configs, seconds, latencies, strict=True):
         cost = count_cost(config.model, frames, size)
         label = "+ TSF + ARC (EchoForge)" if row is rows[-1] else row.label
-        lines.append({
-            "row": label, "device": device, "batch_clips": batch_clips, "frames": frames, "size": size,
-            "parameters_m": cost.parameters / 1e6, "gflops_per_clip": cost.gflops_per_clip,
-            "frames_per_s": batch_clips * frames / statistics.median(times), "rounds": rounds,
-            "streamed_frames": len(latency),
-            **{f"latency_ms_p{p}": float(np.percentile(latency, p)) for p in PERCENTILES},
-        })  # fmt: skip
+        lines.append(
+            {
+                "row": label,
+                "device": device,
+                "batch_clips": batch_clips,
+                "frames": frames,
+                "size": size,
+                "parameters_m": cost.parameters / 1e6,
+                "gflops_per_clip": cost.gflops_per_clip,
+                "frames_per_s": batch_clips * frames / statistics.median(times),
+                "rounds": rounds,
+                "streamed_frames": len(latency),
+                **{f"latency_ms_p{p}": float(np.percentile(latency, p)) for p in PERCENTILES},
+            }
+        )
     return lines
 
 
@@ -78,10 +86,13 @@ def write_table2(study: Study, lines: Sequence[dict[str, Any]]) -> str:
     fresh = {key(line) for line in lines}
     kept = [line for line in before if key(line) not in fresh] + list(lines)
     text = [
-        f"# table2, scale {study.scale}", "", NOTE, "",
+        f"# table2, scale {study.scale}",
+        "",
+        NOTE,
+        "",
         "| row | device | clips x frames x size | parameters, M | GFLOPs | frames/s | latency p50 / p95 / p99, ms |",
         "|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for line in kept:
         latency = " / ".join(f"{line[f'latency_ms_p{p}']:.1f}" for p in PERCENTILES)
         text.append(

@@ -16,8 +16,8 @@ import numpy as np
 
 from echoforge_jax.evaluation.comparison import values_by_measure
 from echoforge_jax.evaluation.statistics import bootstrap_ci, compare_paired, holm
-from echoforge_jax.reproduction.cells import CAMUS, ECHONET, Cell, Changes, Study
-from echoforge_jax.results import read_frames
+from echoforge_jax.report.folder import read_frames
+from echoforge_jax.reproduction.study import CAMUS, ECHONET, Cell, Changes, Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +33,18 @@ class Row:
 FULL = {"model.temporal_fusion": True, "model.anchor_recalibration": True, "semi.pseudo_labels": "reforging"}
 WITHOUT_CPR = {**FULL, "semi.pseudo_labels": "none"}
 BASELINE = {**WITHOUT_CPR, "model.temporal_fusion": False, "model.anchor_recalibration": False}
-MEAN_TEACHER = {"semi.pseudo_labels": "mean_teacher", "optimiser.ema_decay": 0.99}
-AVERAGE = {"optimiser.ema_decay": 0.99}
+MEAN_TEACHER = {"semi.pseudo_labels": "mean_teacher", "optimizer.ema_decay": 0.99}
+AVERAGE = {"optimizer.ema_decay": 0.99}
 STEADIER_CPR = {  # what the first cells with few labels suggested (docs/results.md)
-    **FULL, **AVERAGE, "semi.teacher": "average", "semi.strong_student": True, "semi.own_weight": 0.5,
-    "semi.lambda_max": 0.5, "semi.burn_in": 0.3, "data.labelled_clips_per_batch": 5,
-}  # fmt: skip
+    **FULL,
+    **AVERAGE,
+    "semi.teacher": "average",
+    "semi.strong_student": True,
+    "semi.own_weight": 0.5,
+    "semi.lambda_max": 0.5,
+    "semi.burn_in": 0.3,
+    "data.labelled_clips_per_batch": 5,
+}
 METHODS = {
     "supervised only": WITHOUT_CPR,
     "confidence threshold": {**FULL, "semi.pseudo_labels": "threshold"},
@@ -91,12 +97,16 @@ TABLES = {
         Row("+ TSF + ARC", WITHOUT_CPR),
         Row("+ TSF + ARC, ARC's temperature 0.1", {**WITHOUT_CPR, "model.temperature": 0.1}),
     ),
-    **{f"few_labels{100 * share:g}": tuple(
-        Row(name, {**changes, "data.labelled_fraction": share}) for name, changes in METHODS.items()
-    ) for share in FEW},
+    **{
+        f"few_labels{100 * share:g}": tuple(
+            Row(name, {**changes, "data.labelled_fraction": share}) for name, changes in METHODS.items()
+        )
+        for share in FEW
+    },
     "few_labels": tuple(
         Row(f"{name}, {100 * share:g} %", {**changes, "data.labelled_fraction": share})
-        for name, changes in METHODS.items() for share in (*FEW, 1.0)
+        for name, changes in METHODS.items()
+        for share in (*FEW, 1.0)
         if share < 1 or changes is WITHOUT_CPR  # with all labels there is nothing to pseudo-label
     ),
     "exposure": tuple(  # how often a label is seen: 10 % of the patients, equal steps
@@ -114,7 +124,7 @@ TABLES = {
         for name, changes in (("without CPR", WITHOUT_CPR), ("CPR", FULL))
         for share in FRACTIONS
     ),
-}  # fmt: skip
+}
 EF_METHOD = {CAMUS: "biplane_discs", ECHONET: "single_plane_discs"}
 PAPER_FULL = 94.36  # CAMUS-Full, Table 1
 
@@ -130,8 +140,11 @@ def tabulate(rows: Sequence[Row], cells: Sequence[Sequence[dict[str, Any]]], pro
             continue
         line = _line(row, of_row, protocol)
         first = {cell["seed"]: cell["protocols"][protocol]["dice_percent_by_patient"] for cell in cells[0]}
-        pairs = [(cell["protocols"][protocol]["dice_percent_by_patient"], first[cell["seed"]])
-                 for cell in of_row if cell["seed"] in first]  # fmt: skip
+        pairs = [
+            (cell["protocols"][protocol]["dice_percent_by_patient"], first[cell["seed"]])
+            for cell in of_row
+            if cell["seed"] in first
+        ]
         if lines and pairs:
             ours, theirs = ({key: [pair[side][key] for pair in pairs] for key in pairs[0][side]} for side in (0, 1))
             line["against_first"] = compare_paired(ours, theirs, seed=0)
@@ -153,15 +166,21 @@ def _line(row: Row, of_row: Sequence[dict[str, Any]], protocol: str) -> dict[str
     method = next((m for m in methods if m in scores[0]["ejection_fraction"]), methods[0])
     ef = [s["ejection_fraction"][method] for s in scores if method in s["ejection_fraction"]]
     return {
-        "row": row.label, "seeds": len(of_row), "patients": len(values),
+        "row": row.label,
+        "seeds": len(of_row),
+        "patients": len(values),
         "dice_percent": float(np.mean([v for of in values.values() for v in of])),
-        "ci95_low": low, "ci95_high": high,
+        "ci95_low": low,
+        "ci95_high": high,
         "dice_percent_by_seed": [float(np.mean(list(s["dice_percent_by_patient"].values()))) for s in scores],
-        "distance_unit": unit, "hd95": distance("hd95"), "assd": distance("assd"),
+        "distance_unit": unit,
+        "hd95": distance("hd95"),
+        "assd": distance("assd"),
         "ef_method": method,
-        "ef_r": _mean([e["pearson_r"] for e in ef]), "ef_bias": _mean([e["bias"] for e in ef]),
+        "ef_r": _mean([e["pearson_r"] for e in ef]),
+        "ef_bias": _mean([e["bias"] for e in ef]),
         "paper_dice_percent": row.paper,
-    }  # fmt: skip
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -217,14 +236,20 @@ def _line_of_folder(
     low, high = bootstrap_ci(dice, seed=0)
     agreement = summary["ejection_fraction"][method]["agreement"] or {}
     return {
-        "row": name, "seeds": 1, "patients": len(dice),
+        "row": name,
+        "seeds": 1,
+        "patients": len(dice),
         "dice_percent": float(np.mean([np.mean(values) for values in dice.values()])),
-        "ci95_low": low, "ci95_high": high, "distance_unit": unit,
+        "ci95_low": low,
+        "ci95_high": high,
+        "distance_unit": unit,
         "hd95": summary["distances"][unit]["hd95"]["mean"] if unit else None,
         "assd": summary["distances"][unit]["assd"]["mean"] if unit else None,
-        "ef_method": method, "ef_r": agreement.get("pearson_r"), "ef_bias": agreement.get("bias"),
+        "ef_method": method,
+        "ef_r": agreement.get("pearson_r"),
+        "ef_bias": agreement.get("bias"),
         "paper_dice_percent": None,
-    }  # fmt: skip
+    }
 
 
 def write_table1(study: Study, seeds: int, others: Mapping[str, Mapping[str, Path]]) -> str:

@@ -19,16 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from echoforge_jax import parallel
-from echoforge_jax.cluster import is_lost
-from echoforge_jax.training.log import say
+from echoforge_jax.console import say
+from echoforge_jax.distributed import processes
+from echoforge_jax.distributed.start import is_lost
+from echoforge_jax.errors import CheckpointError
 from echoforge_jax.training.state import TrainState
+from echoforge_jax.weights.inference_folder import _alone
 
 STATE, META, DIGEST = "state", "meta", "digest"
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written or read: says where, why, and what is still there."""
 
 
 class Checkpoints:
@@ -77,13 +75,13 @@ class Checkpoints:
         """
         faults: list[str] = []
         chosen = -1
-        for step in sorted(self._last.all_steps(), reverse=True) if parallel.is_main() else ():
+        for step in sorted(self._last.all_steps(), reverse=True) if processes.is_main() else ():
             fault = _fault(self._folder(step), target)
             if not fault:
                 chosen = step
                 break
             faults.append(fault)
-        chosen = parallel.from_main(chosen)
+        chosen = processes.broadcast_from_main(chosen)
         if chosen < 0:
             raise CheckpointError("\n".join(faults) or f"{self.root} holds no checkpoint that can be read")
         for fault in faults:
@@ -104,7 +102,7 @@ class Checkpoints:
         """Moves checkpoints later than `step` (they could not be read) out of the way, and removes what a killed run
         left half-written; both are said. Not while another run may be writing here."""
         checkpoints = self.root / "checkpoints"
-        if parallel.is_main():
+        if processes.is_main():
             for later in (s for s in self._last.all_steps() if s > step):
                 aside = self.root / f"unreadable_{later}"
                 shutil.rmtree(aside, ignore_errors=True)
@@ -114,7 +112,7 @@ class Checkpoints:
                 for torn in (folder / name for name in os.listdir(folder) if ocp.utils.TMP_DIR_SUFFIX in name):
                     shutil.rmtree(torn)
                     say(f"{torn} was being written when an earlier run ended: ignored and removed")
-        parallel.wait_for_all("checkpoints are in order")
+        processes.wait_for_all("checkpoints are in order")
         self._last.reload()
 
     def _folder(self, step: int) -> Path:
@@ -135,7 +133,7 @@ class Checkpoints:
     def _write(self, manager: ocp.CheckpointManager, step: int, state: TrainState, meta: dict, **kwargs: Any) -> None:
         args = ocp.args.Composite(**{STATE: ocp.args.StandardSave(state), META: ocp.args.JsonSave(meta)})
         needed_mb = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 1e6
-        free_mb = parallel.least(shutil.disk_usage(self.root).free // 10**6)  # all save, or none
+        free_mb = processes.min_over_processes(shutil.disk_usage(self.root).free // 10**6)  # all save, or none
         if free_mb < needed_mb:
             raise self._failed(OSError(errno.ENOSPC, f"{free_mb} MB free, {needed_mb:.0f} MB wanted"))
         try:
@@ -201,54 +199,6 @@ def abstract_state(shapes: Any, shardings: Any) -> Any:
     if isinstance(shardings, jax.sharding.Sharding):
         shardings = jax.tree.map(lambda _: shardings, shapes)
     return jax.tree.map(lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, shardings)
-
-
-def save_inference(folder: Path, variables: dict[str, Any], card: dict[str, Any]) -> None:
-    """A small checkpoint for prediction: parameters, statistics, and the card (configuration, preprocessing, metrics).
-
-    It replaces an older one only when the new one is whole.
-    """
-    folder = folder.absolute()
-    fresh = folder.with_name(folder.name + ".new")
-    if parallel.is_main():
-        shutil.rmtree(fresh, ignore_errors=True)
-    parallel.wait_for_all("inference folder is clear")
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(fresh / "variables", variables)
-        checkpointer.wait_until_finished()
-    if parallel.is_main():
-        (fresh / "card.json").write_text(json.dumps(card, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(fresh, folder)
-    parallel.wait_for_all("inference folder is whole")
-
-
-def load_inference(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(variables, card) of `save_inference`, on this process's first device; other processes need not take part.
-
-    Raises:
-        CheckpointError: the folder holds no inference checkpoint.
-    """
-    folder = folder.absolute()
-    if not (folder / "card.json").is_file():
-        raise CheckpointError(
-            f"{folder} holds no inference checkpoint (card.json is missing); expected <workdir>/inference of a run "
-            "that has validated at least once"
-        )
-    card = json.loads((folder / "card.json").read_text())
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-        shapes = checkpointer.metadata(folder / "variables").item_metadata.tree
-        target = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=here), shapes)
-        return checkpointer.restore(folder / "variables", target), card
-
-
-def _alone() -> ocp.options.MultiprocessingOptions:
-    """Orbax then waits for no other process."""
-    here = jax.process_index()
-    return ocp.options.MultiprocessingOptions(
-        primary_host=here, active_processes={here}, barrier_sync_key_prefix="alone"
-    )
 
 
 def _differences(tree: Any, target: Any) -> list[str]:

@@ -11,8 +11,6 @@ from typing import Any, TypeVar, cast
 
 import jax
 
-from echoforge_jax.config import ConfigError
-
 T = TypeVar("T")
 SLOW_INPUT = 0.1  # share of the time that a device may wait for data before it is said
 GIB = 2**30
@@ -70,10 +68,12 @@ class Clock:
         of its first device where that is known)."""
         spent = self._spent_s()
         found = {
-            "clips_per_s": self.clips_per_s(clips), "step_s": spent / max(self._steps, 1),
-            "data_wait_share": min(self._idle_s / spent, 1.0), "checkpoint_s": self._saving_s,
+            "clips_per_s": self.clips_per_s(clips),
+            "step_s": spent / max(self._steps, 1),
+            "data_wait_share": min(self._idle_s / spent, 1.0),
+            "checkpoint_s": self._saving_s,
             "host_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB,
-        }  # fmt: skip
+        }
         if stats := jax.local_devices()[0].memory_stats():
             found["device_memory_gib"] = stats.get("peak_bytes_in_use", 0) / GIB
         return found
@@ -85,41 +85,3 @@ class Clock:
 def _when_ready(results: Any) -> float:
     jax.block_until_ready(results)
     return time.monotonic()
-
-
-def steps_of(text: str | None) -> tuple[int, int] | None:
-    """"20:25" -> (20, 25).
-
-    Raises:
-        ConfigError: another text.
-    """
-    if text is None:
-        return None
-    first, _, last = text.partition(":")
-    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
-        raise ConfigError(f"--profile is {text!r}; expected FIRST:LAST, steps counted from 1, e.g. 20:25")
-    return int(first), int(last)
-
-
-class Profile:
-    """Traces the steps FIRST to LAST of a training (`--profile=FIRST:LAST`) for TensorBoard or Perfetto."""
-
-    def __init__(self, steps: tuple[int, int] | None, folder: str):
-        self.steps, self.folder, self._on = steps, folder, False
-
-    def before(self, step: int) -> None:
-        """To be called before each step, counted from 1."""
-        if self.steps is not None and step == self.steps[0]:
-            jax.profiler.start_trace(self.folder)
-            self._on = True
-
-    def after(self, step: int, results: Any) -> None:
-        """To be called after each step."""
-        if self._on and self.steps is not None and step >= self.steps[1]:
-            jax.block_until_ready(results)
-            self.close()
-
-    def close(self) -> None:
-        if self._on:
-            jax.profiler.stop_trace()
-            self._on = False

@@ -11,15 +11,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, labelled_patients, share_out
-from data_pipelines.clips import SampledClip, resize_cine, sample_clip
-from data_pipelines.loader import LazyClips, Source, load_split, open_lazily
-from data_pipelines.propagation import UNDECIDED, WAYS, propagate
-from data_pipelines.records import Clip, summarise_skipped
-from echoforge_jax import parallel
-from echoforge_jax.config import Config, ConfigError, DataConfig, MixConfig
+from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, allocate_rows, labelled_patients
+from data_pipelines.propagation import PROPAGATION_METHODS, UNDECIDED, propagate
+from data_pipelines.records import Clip, SampledClip, summarise_skipped
+from data_pipelines.sampling import resize_cine, sample_clip
+from data_pipelines.source import Source, load_split
+from data_pipelines.store.lazy_clips import LazyClips, open_lazily
+from echoforge_jax.config import Config, DataConfig, MixConfig
+from echoforge_jax.console import progress_bar, say
+from echoforge_jax.distributed import sharding
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.overlap import dice
-from echoforge_jax.training.log import progress_bar, say
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ def load(config: Config, split: str) -> list[SampledClip]:
     data = config.data
     sample = lambda clip: sample_clip(clip, data.frames, data.size, data.training_labels)
     clips = _load(source_of(config), split, sample, data, f"reading {split}")
-    labelled = sum(int(clip.labelled.sum()) for clip in clips)
+    labelled = sum(int(clip.may_train.sum()) for clip in clips)
     say(f"{split}: {len(clips)} clips of {data.frames} frames, {labelled} frames labelled")
     return clips
 
@@ -54,8 +56,8 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
         ConfigError: the batch cannot be shared out over devices and sources.
         EmptySplit, UnreadableRecord: as their docstrings say.
     """
-    data, devices = config.data, parallel.batch_parts(mesh) * config.training.accumulate
-    parallel.check_batch(mesh, data.batch_clips, config.training.accumulate)
+    data, devices = config.data, sharding.batch_parts(mesh) * config.training.accumulate
+    sharding.check_batch(mesh, data.batch_clips, config.training.accumulate)
     clips = load(config, "train") if data.in_memory else _open(config)
     labelled, unlabelled = withhold_labels(clips, data.labelled_fraction, data.labelled_seed)
     if unlabelled:
@@ -66,23 +68,34 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
         if unlabelled or len(extras) < len(data.mix):
             say("without pseudo-labels nothing is learnt from unlabelled clips: they are left out")
         unlabelled = []
-    if config.semi.pseudo_labels in WAYS:  # of the labels that may be used, so after some were withheld
+    if config.semi.pseudo_labels in PROPAGATION_METHODS:  # of the labels that may be used, so after some were withheld
         carry = lambda clips: _propagated(clips, config.semi.pseudo_labels, data.workers)
         labelled, unlabelled = carry(labelled), carry(unlabelled)
         extras = [(carry(clips), share) for clips, share in extras]
     try:
-        streams = share_out(
-            labelled, unlabelled, extras, batch_clips=data.batch_clips, devices=devices,
+        streams = allocate_rows(
+            labelled,
+            unlabelled,
+            extras,
+            batch_clips=data.batch_clips,
+            devices=devices,
             labelled_rows=data.labelled_clips_per_batch,
-        )  # fmt: skip
+        )
     except BatchError as error:
         raise ConfigError(str(error)) from error
     if len(streams) > 1:
         say("rows of a batch: " + ", ".join(f"{s.rows} of {len(s.clips)} clips" for s in streams))
     return TrainingBatches(
-        streams, config.seed, data.augment, data.frames, devices, jax.process_index(), jax.process_count(),
-        config.training.steps_per_epoch, config.model.surroundings,
-    )  # fmt: skip
+        streams,
+        config.seed,
+        data.augment,
+        data.frames,
+        devices,
+        jax.process_index(),
+        jax.process_count(),
+        config.training.steps_per_epoch,
+        config.model.surroundings,
+    )
 
 
 def _propagated(clips: Sequence[AnyClip], way: str, threads: int) -> Sequence[AnyClip]:
@@ -99,11 +112,11 @@ def _propagated(clips: Sequence[AnyClip], way: str, threads: int) -> Sequence[An
             bar.advance(task)
     scores, decided = [], []
     for old, new in zip(sampled, found, strict=True):
-        for t in np.flatnonzero(old.annotated & ~old.labelled & new.annotated):
-            known = new.mask[t] != UNDECIDED
+        for t in np.flatnonzero(old.has_reference & ~old.may_train & new.has_reference):
+            known = new.cavity[t] != UNDECIDED
             decided.append(known.mean())
-            scores.append(dice((new.mask[t] == 1) & known, (old.mask[t] == 1) & known))
-    carried = sum(int((clip.annotated & ~clip.labelled).sum()) for clip in found)
+            scores.append(dice((new.cavity[t] == 1) & known, (old.cavity[t] == 1) & known))
+    carried = sum(int((clip.has_reference & ~clip.may_train).sum()) for clip in found)
     against = (
         f"; {100 * np.mean(decided):.1f} % of the pixels decided, Dice there with {len(scores)} references "
         f"{100 * np.mean(scores):.2f} %"
@@ -129,7 +142,7 @@ def withhold_labels(
 
 
 def _is_labelled(clip: AnyClip) -> bool:
-    return isinstance(clip, SampledClip) and bool(clip.labelled.any())
+    return isinstance(clip, SampledClip) and bool(clip.may_train.any())
 
 
 def _load_mix(mix: MixConfig, data: DataConfig) -> Sequence[AnyClip]:
@@ -152,9 +165,13 @@ def _load(source: Source, split: str, use: Callable[[Clip], T], data: DataConfig
     with progress_bar() as bar:
         task = bar.add_task(title, total=None, note="clips")
         clips, skipped = load_split(
-            source, split, use, skip_unreadable=data.skip_unreadable, threads=data.workers,
+            source,
+            split,
+            use,
+            skip_unreadable=data.skip_unreadable,
+            threads=data.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+        )
     if skipped:
         say(f"{len(skipped)} records of {source.root} skipped:\n  " + summarise_skipped(skipped).replace("\n", "\n  "))
     return clips

@@ -14,7 +14,7 @@ from echoforge_jax.config import SemiConfig
 
 
 class FlameRise(NamedTuple):
-    """lambda (eq. 7) and tau (eq. 8) as functions of the optimiser step."""
+    """lambda (eq. 7) and tau (eq. 8) as functions of the optimizer step."""
 
     pseudo_weight: optax.Schedule
     threshold: optax.Schedule

@@ -18,26 +18,30 @@ from jax.sharding import Mesh
 from rich.progress import Progress
 
 from data_pipelines.batches import Batch, TrainingBatches
-from echoforge_jax import parallel
 from echoforge_jax.config import Config
+from echoforge_jax.console import progress_bar, say
+from echoforge_jax.distributed import processes, sharding
+from echoforge_jax.errors import CheckpointError, NonFiniteLoss
 from echoforge_jax.models.cost import count_cost
-from echoforge_jax.trained import start_of
 from echoforge_jax.training import flamerise
-from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state, save_inference
-from echoforge_jax.training.clock import SLOW_INPUT, Clock, Profile
+from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
+from echoforge_jax.training.clock import SLOW_INPUT, Clock
 from echoforge_jax.training.data import load, training_batches
-from echoforge_jax.training.log import RunLog, progress_bar, say
+from echoforge_jax.training.profiling import Profile
+from echoforge_jax.training.recorder import RunLog
 from echoforge_jax.training.state import (
     Networks,
     TrainState,
     inference_variables,
     initial_state,
     make_networks,
-    make_optimiser,
+    make_optimizer,
     refresh_frozen,
 )
 from echoforge_jax.training.step import Metrics, Step, make_step
 from echoforge_jax.training.validation import Validator
+from echoforge_jax.weights.inference_folder import save_inference
+from echoforge_jax.weights.trained import initial_weights
 
 VALIDATION = "validation_dice_percent"
 
@@ -47,10 +51,6 @@ class Outcome(enum.Enum):
 
     FINISHED = "finished"
     INTERRUPTED = "interrupted"  # saved; the same command goes on
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss or its gradient is NaN or infinite; the last checkpoint is untouched."""
 
 
 def train(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -> Outcome:
@@ -63,8 +63,8 @@ def train(config: Config, workdir: Path, profile: tuple[int, int] | None = None)
         NonFiniteLoss: names the step; nothing is saved from it on.
         CheckpointError, ConfigError, EmptySplit, UnreadableRecord: as their docstrings say.
     """
-    config, start = start_of(config)
-    mesh = parallel.make_mesh(config.training.mesh)
+    config, start = initial_weights(config)
+    mesh = sharding.make_mesh(config.training.mesh)
     batches = training_batches(config, mesh)
     networks = make_networks(config)
     validator = Validator(networks.network, load(config, "validation"), config.data.batch_clips, mesh)
@@ -78,7 +78,7 @@ def catch_signals() -> Iterator[dict[str, bool]]:
     """SIGTERM and Ctrl-C set a flag that the loop reads between steps; a second Ctrl-C stops at once.
 
     Of several processes one alone cannot stop: there SIGTERM is left to JAX, which lets all stop after the same step
-    (`parallel.asked_to_stop`), and Ctrl-C becomes a SIGTERM.
+    (`processes.asked_to_stop`), and Ctrl-C becomes a SIGTERM.
     """
     stop = {"asked": False}
     if jax.process_count() > 1:
@@ -120,12 +120,12 @@ class _Run:
         self.validator, self.networks, self.mesh = validator, networks, mesh
         self.steps_per_epoch = batches.steps_per_epoch
         self.total_steps = config.training.epochs * self.steps_per_epoch
-        self.optimiser, self.learning_rate = make_optimiser(config.optimiser, self.total_steps)
+        self.optimizer, self.learning_rate = make_optimizer(config.optimizer, self.total_steps)
         self.schedules = flamerise.by_step(config.semi, config.training.epochs, self.steps_per_epoch)
         self.pseudo = config.semi.pseudo_labels != "none" and batches.has_unlabelled_frames
-        self.init = lambda key: initial_state(config, self.optimiser, key, start)
+        self.init = lambda key: initial_state(config, self.optimizer, key, start)
         self.shapes = jax.eval_shape(self.init, jax.random.key(config.seed))
-        self.shardings = parallel.state_shardings(mesh, self.shapes, config.training.split_from)
+        self.shardings = sharding.state_shardings(mesh, self.shapes, config.training.split_from)
         refresh = functools.partial(refresh_frozen, teacher=config.semi.teacher)
         self.refresh = jax.jit(refresh, out_shardings=self.shardings, donate_argnums=0)
         self._compiled: dict[bool, Step] = {}
@@ -144,7 +144,7 @@ class _Run:
                 task = bar.add_task("training", total=self.total_steps, completed=step, note="compiling the step")
                 for batch in clock.batches(self._batches(step, last)):
                     profile.before(step + 1)
-                    state, metrics = self._step(step)(state, parallel.put_batch(batch, self.mesh))
+                    state, metrics = self._step(step)(state, sharding.put_batch(batch, self.mesh))
                     window.append(metrics)
                     clock.dispatched(metrics)
                     step += 1
@@ -153,7 +153,7 @@ class _Run:
                     note = f"steps, epoch {epoch}/{training.epochs}, {clock.clips_per_s(clips):.1f} clips/s"
                     bar.update(task, completed=step, note=note)
                     # Read once: a signal that comes later in this turn waits for the next.
-                    stopping = stop["asked"] or parallel.asked_to_stop(step)
+                    stopping = stop["asked"] or processes.asked_to_stop(step)
                     saves = stopping or step == last
                     saves |= bool(training.checkpoint_every_steps) and step % training.checkpoint_every_steps == 0
                     saves |= within == 0 and epoch % training.checkpoint_every_epochs == 0
@@ -177,7 +177,7 @@ class _Run:
             clock.close()
             profile.close()
         checkpoints.wait()
-        parallel.wait_for_all("everything is saved")  # a launcher may end all when the first has ended
+        processes.wait_for_all("everything is saved")  # a launcher may end all when the first has ended
         if step >= self.total_steps:
             return Outcome.FINISHED
         say(f"stopped and saved at step {step} of {self.total_steps}; the same command goes on from there")
@@ -205,7 +205,7 @@ class _Run:
         if meta["steps_per_epoch"] != self.steps_per_epoch:
             raise CheckpointError(
                 f"the checkpoint was made with {meta['steps_per_epoch']} steps an epoch, the data now give "
-                f"{self.steps_per_epoch} on {parallel.batch_parts(self.mesh)} devices: records were added or removed, "
+                f"{self.steps_per_epoch} on {sharding.batch_parts(self.mesh)} devices: records were added or removed, "
                 "or unlabelled clips are shared out among another number of devices; use another --workdir"
             )
         if meta.get("clips", self.batches.digest) != self.batches.digest:
@@ -230,9 +230,15 @@ class _Run:
         with_pseudo_labels = self.pseudo and bool(np.asarray(self.schedules.pseudo_weight(step)) > 0)
         if with_pseudo_labels not in self._compiled:
             self._compiled[with_pseudo_labels] = make_step(
-                self.config, self.networks, self.optimiser, self.learning_rate, self.schedules, self.mesh,
-                with_pseudo_labels=with_pseudo_labels, shardings=self.shardings,
-            )  # fmt: skip
+                self.config,
+                self.networks,
+                self.optimizer,
+                self.learning_rate,
+                self.schedules,
+                self.mesh,
+                with_pseudo_labels=with_pseudo_labels,
+                shardings=self.shardings,
+            )
         return self._compiled[with_pseudo_labels]
 
     def _end_epoch(
@@ -262,7 +268,7 @@ class _Run:
             )
         left_min = (self.total_steps - step) * self.config.data.batch_clips / values["clips_per_s"] / 60
         shown.append(f"{values['clips_per_s']:.1f} clips/s, {left_min:.1f} min left")
-        if parallel.is_main():
+        if processes.is_main():
             bar.console.print(", ".join(shown), highlight=False, soft_wrap=True)
 
 
@@ -277,7 +283,7 @@ def _checked_means(window: list[Metrics], step: int) -> dict[str, float]:
         if not found["finite"]:
             raise NonFiniteLoss(
                 f"step {place}: loss {found['loss']}, gradient norm {found['gradient_norm']}; "
-                "training stopped, the last checkpoint is kept. Lower config.optimiser.learning_rate, set "
-                "config.optimiser.clip_norm, or look at the batch of that step"
+                "training stopped, the last checkpoint is kept. Lower config.optimizer.learning_rate, set "
+                "config.optimizer.clip_norm, or look at the batch of that step"
             )
     return {name: float(np.mean([m[name] for m in fetched])) for name in fetched[-1] if name != "finite"}

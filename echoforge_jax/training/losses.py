@@ -47,9 +47,7 @@ def supervised(
 
 
 def unsupervised(
-    logits: Float[Array, "b t h w"],
-    pseudo_label: Float[Array, "b t h w"],
-    confident: Float[Array, "b t h w"],
+    logits: Float[Array, "b t h w"], pseudo_label: Float[Array, "b t h w"], confident: Float[Array, "b t h w"]
 ) -> Float[Array, ""]:
     """Eq. 9's L_U: BCE averaged over the confident pixels, and Dice with its sums over them, a mean over the frames
     that have any. `confident` is zero on labelled frames; pseudo-labels get no gradient."""
@@ -67,9 +65,7 @@ def supervised_probability(
     return bce + weighted_mean(soft_dice_loss(p, target), weights)
 
 
-def dice_percent(
-    prediction: Float[Array, "b t h w"], target: Float[Array, "b t h w"]
-) -> Float[Array, "b t"]:
+def dice_percent(prediction: Float[Array, "b t h w"], target: Float[Array, "b t h w"]) -> Float[Array, "b t"]:
     """Dice of 0/1 masks, per cent, of each frame; 100 where both are empty."""
     overlap, size = (prediction * target).sum((2, 3)), (prediction + target).sum((2, 3))
     return 100.0 * jnp.where(size > 0, 2.0 * overlap / jnp.where(size > 0, size, 1.0), 1.0)

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from data_pipelines.propagation import UNDECIDED, WAYS
+from data_pipelines.propagation import PROPAGATION_METHODS, UNDECIDED
 from echoforge_jax.config import SemiConfig
-from echoforge_jax.models.convolution import average_pool, resize
+from echoforge_jax.models.cpr import Partners, cosine_probability, find_partners, prototypes
 from echoforge_jax.models.echoforge import Outputs
-from echoforge_jax.models.reforging import Partners, cosine_probability, find_partners, prototypes
+from echoforge_jax.models.layers.convolution import average_pool, resize
 from echoforge_jax.training import losses
 from echoforge_jax.training.state import Networks, TrainState
 
@@ -75,16 +75,20 @@ def reforge_frames(
     index = take(partners.index.reshape(groups, -1), chosen)
     flat = lambda x: einops.rearrange(x, "g n ... -> (g n) ...")
     probability = reforge(
-        networks, params, flat(take(flat_features, index)), flat(take(flat_masks, index)),
-        flat(take(flat_features, chosen)), cosine_temperature,
-    )  # fmt: skip
+        networks,
+        params,
+        flat(take(flat_features, index)),
+        flat(take(flat_masks, index)),
+        flat(take(flat_features, chosen)),
+        cosine_temperature,
+    )
     full = resize(probability[..., None], batch["image"].shape[2:])[..., 0]
     return full.reshape(b, n, *full.shape[1:])
 
 
 def partners_in_groups(batch: Batch, groups: int, *, exclude_self: bool) -> Partners:
     """`find_partners` within the clips of each device: no collective is needed to fetch a partner."""
-    usable = batch["labelled"] * batch["valid"][:, None]
+    usable = batch["may_train"] * batch["valid"][:, None]
     split = lambda x: x.reshape(groups, -1, *x.shape[1:])
     found = jax.vmap(lambda a, v, r: find_partners(a, v, r, exclude_self=exclude_self))(
         split(usable), split(batch["view"]), split(batch["record"])
@@ -102,14 +106,14 @@ def pseudo_labels(networks: Networks, state: TrainState, batch: Batch, groups: i
     """
     if config.pseudo_labels == "reforging":
         found = _reforged(networks, state.frozen, batch, groups, config)
-    elif config.pseudo_labels in WAYS:
-        mask = batch["mask"].astype(jnp.float32)
-        found = PseudoLabels(jnp.where(batch["mask"] == UNDECIDED, 0.5, mask), batch["annotated"])
+    elif config.pseudo_labels in PROPAGATION_METHODS:
+        mask = batch["cavity"].astype(jnp.float32)
+        found = PseudoLabels(jnp.where(batch["cavity"] == UNDECIDED, 0.5, mask), batch["has_reference"])
     else:
         params = state.ema if config.pseudo_labels == "mean_teacher" else state.params["network"]
         variables = {"params": params, "batch_stats": state.batch_stats}
         outputs, _ = networks.network.apply(variables, batch["image"], train=False)
-        found = PseudoLabels(jax.nn.sigmoid(outputs.logits), jnp.ones_like(batch["labelled"]))
+        found = PseudoLabels(jax.nn.sigmoid(outputs.logits), jnp.ones_like(batch["may_train"]))
     return PseudoLabels(*jax.lax.stop_gradient(found))
 
 
@@ -117,7 +121,7 @@ def student_view(batch: Batch, key: PRNGKeyArray) -> Float[Array, "b t h w"]:
     """What the student sees where it has to reproduce labels that were made of the clean clip: `strong_view`, but clips
     whose every frame is labelled as they are."""
     image = batch["image"]
-    clean = batch["labelled"].all(1)[:, None, None, None]
+    clean = batch["may_train"].all(1)[:, None, None, None]
     return jnp.where(clean, image, strong_view(image, key))
 
 
@@ -139,7 +143,7 @@ def _reforged(
     variables = {"params": frozen["params"]["network"], "batch_stats": frozen["batch_stats"]}
     outputs, _ = networks.network.apply(variables, batch["image"], train=False)
     partners = partners_in_groups(batch, groups, exclude_self=False)
-    every = jnp.broadcast_to(jnp.arange(batch["labelled"].shape[1])[None], batch["labelled"].shape)
+    every = jnp.broadcast_to(jnp.arange(batch["may_train"].shape[1])[None], batch["may_train"].shape)
     probability = reforge_frames(
         networks, frozen["params"], outputs.features, batch, partners, every, groups, config.cosine_temperature
     )
@@ -155,19 +159,19 @@ def reforging_loss(
     """What trains Wq, Wk, Wv (method: section 4): the labelled frames of a clip reforge each other against their ground
     truth. Features and mask head are stopped, so that nothing but W gets a gradient. At most two frames a clip."""
     partners = partners_in_groups(batch, groups, exclude_self=True)
-    usable = batch["labelled"] * batch["valid"][:, None]
+    usable = batch["may_train"] * batch["valid"][:, None]
     frames = jax.lax.top_k(usable, min(2, usable.shape[1]))[1]
     stopped = {"network": jax.lax.stop_gradient(params["network"]), "reforging": params["reforging"]}
     features = jax.lax.stop_gradient(outputs.features)
     probability = reforge_frames(networks, stopped, features, batch, partners, frames, groups, temperature)
     take = lambda x: jnp.take_along_axis(x, frames.reshape(frames.shape + (1,) * (x.ndim - 2)), axis=1)
     weights = take(usable * partners.exists.astype(jnp.float32))
-    return losses.supervised_probability(probability, take(batch["mask"]).astype(jnp.float32), weights)
+    return losses.supervised_probability(probability, take(batch["cavity"]).astype(jnp.float32), weights)
 
 
 def pooled_mask(batch: Batch, height: int) -> Float[Array, "b t h w"]:
     """The batch's masks at a smaller size: the share of foreground in each cell."""
-    return pooled(batch["mask"].astype(jnp.float32), height)
+    return pooled(batch["cavity"].astype(jnp.float32), height)
 
 
 def pooled(mask: Float[Array, "b t H W"], height: int) -> Float[Array, "b t h w"]:

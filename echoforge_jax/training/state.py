@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PRNGKeyArray
 
-from echoforge_jax.config import Config, OptimiserConfig
+from echoforge_jax.config import Config, OptimizerConfig
+from echoforge_jax.models.cpr import Reforging
 from echoforge_jax.models.echoforge import EchoForge
-from echoforge_jax.models.pretrained import load_encoder
-from echoforge_jax.models.reforging import Reforging
+from echoforge_jax.weights.pretrained import load_encoder
 
 
 class Networks(NamedTuple):
@@ -27,10 +27,10 @@ class Networks(NamedTuple):
 class TrainState(flax.struct.PyTreeNode):
     """
     Attributes:
-        step: optimiser steps done, an int32 scalar. (Fields are not shape-checked: a pytree also carries shardings.)
+        step: optimizer steps done, an int32 scalar. (Fields are not shape-checked: a pytree also carries shardings.)
         params: {"network": ..., "reforging": ...}.
         batch_stats: running statistics of the network's norms ({} with group norm).
-        opt_state: of the optimiser.
+        opt_state: of the optimizer.
         frozen: the epoch t-1 copy that CPR reads: {"params": ..., "batch_stats": ...}, refreshed at each epoch's end.
         ema: moving average of `params["network"]`, {} where it is off.
     """
@@ -47,7 +47,7 @@ def make_networks(config: Config) -> Networks:
     return Networks(EchoForge(config.model), Reforging(config.model.channels, config.semi.reforging_residual))
 
 
-def make_optimiser(config: OptimiserConfig, total_steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+def make_optimizer(config: OptimizerConfig, total_steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """Adam with polynomial decay to 0 over the whole training, and its learning rate by step."""
     decay = max(total_steps - config.warmup_steps, 1)
     schedule = optax.polynomial_schedule(config.learning_rate, 0.0, config.power, decay)
@@ -75,7 +75,7 @@ def _encoder(params: Any) -> Any:
 
 
 def initial_state(
-    config: Config, optimiser: optax.GradientTransformation, key: PRNGKeyArray, start: dict[str, Any] | None = None
+    config: Config, optimizer: optax.GradientTransformation, key: PRNGKeyArray, start: dict[str, Any] | None = None
 ) -> TrainState:
     """Kaiming initialisation, the pretrained encoder where the configuration names one, or the variables of the trained
     network `start` (a head that it lacks begins afresh). To be called under `jit`."""
@@ -96,9 +96,9 @@ def initial_state(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=batch_stats,
-        opt_state=optimiser.init(params),
+        opt_state=optimizer.init(params),
         frozen=copy_of({"params": params, "batch_stats": batch_stats}),
-        ema=copy_of(params["network"]) if config.optimiser.ema_decay else {},
+        ema=copy_of(params["network"]) if config.optimizer.ema_decay else {},
     )
 
 

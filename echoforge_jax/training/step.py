@@ -14,10 +14,10 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer
 
-from data_pipelines.propagation import WAYS
+from data_pipelines.propagation import PROPAGATION_METHODS
 from data_pipelines.records import ATRIUM, MYOCARDIUM
-from echoforge_jax import parallel
 from echoforge_jax.config import Config
+from echoforge_jax.distributed import sharding
 from echoforge_jax.training import losses
 from echoforge_jax.training.flamerise import FlameRise
 from echoforge_jax.training.pseudo_labels import (
@@ -69,8 +69,8 @@ def total_loss(
         image = student_view(batch, jax.random.fold_in(of_step, part.number))
     applied: Any = networks.network.apply(variables, image, train=True, mutable=["batch_stats"])
     (outputs, _), updates = applied
-    target = batch["mask"].astype(jnp.float32)
-    labelled = batch["labelled"] * batch["valid"][:, None]
+    target = batch["cavity"].astype(jnp.float32)
+    labelled = batch["may_train"] * batch["valid"][:, None]
     bce, dice = losses.supervised(outputs.logits, target, labelled)
     metrics: Metrics = {"bce": part.labelled * bce, "dice_loss": part.labelled * dice}
     total = metrics["bce"] + config.semi.dice_weight * metrics["dice_loss"]
@@ -80,7 +80,7 @@ def total_loss(
         metrics["seed_bce"] = part.labelled * losses.weighted_mean(per_frame, labelled)
         total = total + config.semi.seed_weight * metrics["seed_bce"]
     if outputs.surroundings_logits is not None:
-        around = surroundings_loss(outputs.surroundings_logits, batch["labels"], labelled)
+        around = surroundings_loss(outputs.surroundings_logits, batch["label_map"], labelled)
         metrics["surroundings"] = part.labelled * around
         total = total + config.semi.surroundings_weight * metrics["surroundings"]
     if outputs.uncertain_share is not None:
@@ -95,7 +95,7 @@ def total_loss(
         with jax.numpy_dtype_promotion("standard"):
             weight, tau = schedules.pseudo_weight(state.step), schedules.threshold(state.step)
             weight, tau = jnp.asarray(weight, jnp.float32), jnp.asarray(tau, jnp.float32)
-        unlabelled = (1.0 - batch["labelled"]) * batch["valid"][:, None] * pseudo.exists
+        unlabelled = (1.0 - batch["may_train"]) * batch["valid"][:, None] * pseudo.exists
         confidence = jnp.maximum(pseudo.probability, 1.0 - pseudo.probability)
         confident = (confidence >= tau).astype(jnp.float32) * unlabelled[..., None, None]
         hard = (pseudo.probability >= 0.5).astype(jnp.float32)
@@ -103,8 +103,8 @@ def total_loss(
         total = total + weight * metrics["unsupervised"]
         metrics |= {"lambda": weight, "tau": tau}
         metrics["confident_share"] = losses.weighted_mean(confident.mean((2, 3)), unlabelled)
-        if config.semi.pseudo_labels not in WAYS:  # there the masks are the pseudo-labels
-            known = unlabelled * batch["annotated"]  # to monitor: references of frames the training may not use
+        if config.semi.pseudo_labels not in PROPAGATION_METHODS:  # there the masks are the pseudo-labels
+            known = unlabelled * batch["has_reference"]  # to monitor: references of frames the training may not use
             metrics["pseudo_dice_percent"] = losses.weighted_mean(losses.dice_percent(hard, target), known)
     metrics["loss"] = total
     return total, (updates.get("batch_stats", {}), metrics)
@@ -126,7 +126,7 @@ def surroundings_loss(
 def make_step(
     config: Config,
     networks: Networks,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
     schedules: FlameRise,
     mesh: Mesh,
@@ -138,10 +138,10 @@ def make_step(
     then, and the loop stops).
 
     Args:
-        shardings: of the state (`parallel.state_shardings`); None: replicated.
+        shardings: of the state (`sharding.state_shardings`); None: replicated.
     """
-    groups = parallel.batch_parts(mesh)
-    decay = config.optimiser.ema_decay
+    groups = sharding.batch_parts(mesh)
+    decay = config.optimizer.ema_decay
 
     def gradients_of(state: TrainState, batch: Batch, part: Part = WHOLE) -> tuple[Any, Any, Metrics]:
         pseudo = None
@@ -162,9 +162,9 @@ def make_step(
             gradients, batch_stats, metrics = gradients_of(state.replace(batch_stats=batch_stats), *rows_and_part)
             return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
 
-        rows = parallel.in_parts(batch, mesh, accumulate)
+        rows = sharding.in_parts(batch, mesh, accumulate)
         valid = rows["valid"][..., None]
-        frames = [(rows["labelled"] * valid).sum((1, 2)), ((1.0 - rows["labelled"]) * valid).sum((1, 2))]
+        frames = [(rows["may_train"] * valid).sum((1, 2)), ((1.0 - rows["may_train"]) * valid).sum((1, 2))]
         parts = rows, Part(jnp.arange(accumulate), *(n / jnp.maximum(n.mean(), 1e-6) for n in frames))
         start = jax.tree.map(jnp.zeros_like, state.params), state.batch_stats
         (total, batch_stats), metrics = jax.lax.scan(add, start, parts)
@@ -176,7 +176,7 @@ def make_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         gradients, batch_stats, metrics = (gradients_of if accumulate == 1 else accumulated)(state, batch)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes Python floats and integer counts
-            updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
             metrics["learning_rate"] = jnp.asarray(learning_rate(state.step), jnp.float32)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -191,6 +191,6 @@ def make_step(
         )
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state), metrics
 
-    same, rows = parallel.replicated(mesh), parallel.over_batch(mesh)
+    same, rows = sharding.replicated(mesh), sharding.over_batch(mesh)
     placed = same if shardings is None else shardings
     return jax.jit(step, in_shardings=(placed, rows), out_shardings=(placed, same), donate_argnums=0)

@@ -11,8 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from data_pipelines.clips import SampledClip
-from echoforge_jax import parallel
+from data_pipelines.records import SampledClip
+from echoforge_jax.distributed import sharding
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.training.losses import dice_percent
 
@@ -29,8 +29,8 @@ class Validator:
             outputs, _ = network.apply(variables, image)
             return dice_percent((outputs.logits >= 0).astype(jnp.float32), mask)
 
-        rows = parallel.over_batch(mesh)
-        self._score = jax.jit(score, in_shardings=(None, rows, rows), out_shardings=parallel.replicated(mesh))
+        rows = sharding.over_batch(mesh)
+        self._score = jax.jit(score, in_shardings=(None, rows, rows), out_shardings=sharding.replicated(mesh))
 
     def dice_percent(self, variables: dict[str, Any], progress: Callable[[int, int], None] | None = None) -> float:
         """Mean Dice over the annotated first (ED) and last (ES) frames of all clips, per cent."""
@@ -40,14 +40,14 @@ class Validator:
             clips = [self.clips[i] for i in places]
             batch = {
                 "image": np.stack([c.frames for c in clips]).astype(np.float32) / np.float32(255),
-                "mask": np.stack([c.mask for c in clips]).astype(np.float32),
+                "cavity": np.stack([c.cavity for c in clips]).astype(np.float32),
             }
             share = self.batch_clips // jax.process_count()
             rows = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-            placed = parallel.put_batch({k: v[rows] for k, v in batch.items()}, self.mesh)
-            dice = np.asarray(self._score(variables, placed["image"], placed["mask"]))
+            placed = sharding.put_batch({k: v[rows] for k, v in batch.items()}, self.mesh)
+            dice = np.asarray(self._score(variables, placed["image"], placed["cavity"]))
             for row in range(min(self.batch_clips, len(self.clips) - first)):
-                scores += [dice[row, t] for t in (0, -1) if clips[row].annotated[t]]
+                scores += [dice[row, t] for t in (0, -1) if clips[row].has_reference[t]]
             if progress is not None:
                 progress(min(first + self.batch_clips, len(self.clips)), len(self.clips))
         return float(np.mean(scores))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from data_pipelines.augment import Augmentation
-from data_pipelines.batches import BatchError, Stream, TrainingBatches, labelled_patients, share_out
-from data_pipelines.clips import SampledClip, resize_cine, sample_clip
-from tests.data_pipelines import trees
-from tests.data_pipelines.test_loader import make_clip
+from data_pipelines.batches import BatchError, Stream, TrainingBatches, allocate_rows, labelled_patients
+from data_pipelines.records import SampledClip
+from data_pipelines.sampling import resize_cine, sample_clip
+from tests.data_pipelines.test_source import make_clip
+from tests.helpers import trees
 
 
 def sampled_clips(count: int) -> list[SampledClip]:
@@ -25,7 +26,7 @@ def sampled_clips(count: int) -> list[SampledClip]:
 
 
 def batches(count: int = 7, **changes) -> TrainingBatches:
-    return TrainingBatches(share_out(sampled_clips(count), [], batch_clips=4), 5, Augmentation(), **changes)
+    return TrainingBatches(allocate_rows(sampled_clips(count), [], batch_clips=4), 5, Augmentation(), **changes)
 
 
 def mixed(devices: int = 1, **changes) -> TrainingBatches:
@@ -33,16 +34,16 @@ def mixed(devices: int = 1, **changes) -> TrainingBatches:
     clips = sampled_clips(12)
     cines = [resize_cine(make_clip(frames=30, patient_id=f"cine{i}"), 3, 16) for i in range(2)]
     unlabelled = [clip.without_labels() for clip in clips[3:]]
-    streams = share_out(clips[:3], unlabelled, [(cines, 0.25)], batch_clips=8, devices=devices)
+    streams = allocate_rows(clips[:3], unlabelled, [(cines, 0.25)], batch_clips=8, devices=devices)
     return TrainingBatches(streams, 5, Augmentation(), frames=3, devices=devices, **changes)
 
 
 def test_the_digest_names_clips_and_labels_on_any_number_of_devices():
     assert mixed().digest == mixed(devices=2).digest != batches().digest != batches(6).digest
     clips = sampled_clips(4)
-    of = lambda clips: TrainingBatches(share_out(clips, [], batch_clips=4), 5, Augmentation()).digest
+    of = lambda clips: TrainingBatches(allocate_rows(clips, [], batch_clips=4), 5, Augmentation()).digest
     renamed = [dataclasses.replace(clips[0], record_id="another"), *clips[1:]]
-    fewer = [dataclasses.replace(clips[0], labelled=np.array([True, False, False])), *clips[1:]]
+    fewer = [dataclasses.replace(clips[0], may_train=np.array([True, False, False])), *clips[1:]]
     assert len({of(clips), of(renamed), of(fewer), of(clips[::-1])}) == 4
 
 
@@ -83,7 +84,7 @@ def test_unlabelled_clips_are_covered_once_and_the_labelled_ones_go_round_evenly
     for step in range(3):
         batch = made.batch(step)
         seen.update(batch["record"][batch["valid"] > 0].tolist())
-        assert batch["labelled"].any(axis=1).sum() == 2
+        assert batch["may_train"].any(axis=1).sum() == 2
     assert all(seen[record] == 1 for record in range(3, 12))
     assert {seen[record] for record in range(3)} == {2} and {seen[record] for record in (12, 13)} == {3}
 
@@ -92,7 +93,7 @@ def test_unlabelled_clips_are_covered_once_and_the_labelled_ones_go_round_evenly
 def test_every_device_gets_a_labelled_clip(devices: int):
     made = mixed(devices=devices)
     for step in range(7):
-        labelled = made.batch(step)["labelled"].any(axis=1).reshape(devices, -1)
+        labelled = made.batch(step)["may_train"].any(axis=1).reshape(devices, -1)
         assert labelled.any(axis=1).all()
 
 
@@ -123,18 +124,18 @@ def test_smaller_fractions_are_part_of_larger_ones():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labelled": 0, "batch_clips": 4}, "no clip of the training split has a labelled frame"),
-        ({"labelled": 2, "batch_clips": 4, "devices": 4}, "for each of 4 devices and one row"),
-        ({"labelled": 2, "batch_clips": 4, "labelled_rows": 4}, "4 for labelled clips"),
-        ({"labelled": 2, "batch_clips": 2, "share": 0.9}, "2 rows are for config.data.mix"),
+        ({"may_train": 0, "batch_clips": 4}, "no clip of the training split has a labelled frame"),
+        ({"may_train": 2, "batch_clips": 4, "devices": 4}, "for each of 4 devices and one row"),
+        ({"may_train": 2, "batch_clips": 4, "labelled_rows": 4}, "4 for labelled clips"),
+        ({"may_train": 2, "batch_clips": 2, "share": 0.9}, "2 rows are for config.data.mix"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(arguments: dict, message: str):
     clips = sampled_clips(6)
-    labelled, share = arguments.pop("labelled"), arguments.pop("share", None)
+    labelled, share = arguments.pop("may_train"), arguments.pop("share", None)
     extras = [(clips, share)] if share else []
     with pytest.raises(BatchError, match=message):
-        share_out(clips[:labelled], clips[labelled:], extras, **arguments)
+        allocate_rows(clips[:labelled], clips[labelled:], extras, **arguments)
 
 
 def test_epochs_of_fixed_length_go_round_and_round():
@@ -149,11 +150,11 @@ def test_epochs_of_fixed_length_go_round_and_round():
 
 def test_surroundings_move_with_the_cavity_and_are_no_part_of_it():
     clips = [sample_clip(trees.make_clip(), 3, 32)]
-    streams = share_out(clips, [], batch_clips=1)
+    streams = allocate_rows(clips, [], batch_clips=1)
     batch = TrainingBatches(streams, 5, Augmentation(probability=1.0), surroundings=True).batch(0)
     plain = TrainingBatches(streams, 5, Augmentation(probability=1.0)).batch(0)
-    assert "labels" not in plain and (plain["mask"] == batch["mask"]).all()
-    assert set(np.unique(batch["labels"])) == {0, 1, 2, 3}
-    np.testing.assert_array_equal(batch["mask"], batch["labels"] == 1)
-    wall = cv2.dilate(batch["mask"][0, 0], np.ones((3, 3), np.uint8)) > batch["mask"][0, 0]
-    assert (batch["labels"][0, 0][wall] == 2).mean() > 0.7  # the cavity lies in its wall, moved or not
+    assert "label_map" not in plain and (plain["cavity"] == batch["cavity"]).all()
+    assert set(np.unique(batch["label_map"])) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(batch["cavity"], batch["label_map"] == 1)
+    wall = cv2.dilate(batch["cavity"][0, 0], np.ones((3, 3), np.uint8)) > batch["cavity"][0, 0]
+    assert (batch["label_map"][0, 0][wall] == 2).mean() > 0.7  # the cavity lies in its wall, moved or not

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.clips import SampledClip
 from data_pipelines.propagation import UNDECIDED, flow, propagate, warp
+from data_pipelines.records import SampledClip
 
 T, SIZE = 7, 64
 
@@ -38,30 +38,34 @@ def dice(a, b):
 @pytest.mark.parametrize("way", ["registration", "deformation"])
 def test_labels_follow_the_motion(clip, way):
     found = propagate(clip, way)
-    ends = clip.labelled
-    assert (found.mask[ends] == clip.mask[ends]).all() and found.annotated.all() and (found.labelled == ends).all()
+    ends = clip.may_train
+    assert (
+        (found.cavity[ends] == clip.cavity[ends]).all()
+        and found.has_reference.all()
+        and (found.may_train == ends).all()
+    )
     for t in range(1, T - 1):
-        decided, reference = found.mask[t] != UNDECIDED, clip.mask[t] == 1
-        nearest = clip.mask[0 if t < T / 2 else -1] == 1
+        decided, reference = found.cavity[t] != UNDECIDED, clip.cavity[t] == 1
+        nearest = clip.cavity[0 if t < T / 2 else -1] == 1
         assert decided.mean() > 0.95 and decided.all() == (way == "registration")
-        score = dice((found.mask[t] == 1) & decided, reference & decided)
+        score = dice((found.cavity[t] == 1) & decided, reference & decided)
         assert score > max(0.95, dice(nearest, reference))
 
 
 @pytest.mark.parametrize("way", ["registration", "deformation"])
 def test_references_that_may_not_be_used_are_not_read(clip, way):
-    noise = np.random.default_rng(1).integers(0, 2, clip.mask.shape, np.uint8)
-    other = dataclasses.replace(clip, labels=np.where(clip.labelled[:, None, None], clip.labels, noise))
-    np.testing.assert_array_equal(propagate(clip, way).mask, propagate(other, way).mask)
+    noise = np.random.default_rng(1).integers(0, 2, clip.cavity.shape, np.uint8)
+    other = dataclasses.replace(clip, label_map=np.where(clip.may_train[:, None, None], clip.label_map, noise))
+    np.testing.assert_array_equal(propagate(clip, way).cavity, propagate(other, way).cavity)
     hidden = propagate(clip.without_labels(), way)
-    assert not hidden.annotated.any() and not hidden.mask.any()
-    one_end = dataclasses.replace(clip, labelled=np.arange(T) == 2)
-    assert propagate(one_end, way).annotated.tolist() == [t == 2 for t in range(T)]
+    assert not hidden.has_reference.any() and not hidden.cavity.any()
+    one_end = dataclasses.replace(clip, may_train=np.arange(T) == 2)
+    assert propagate(one_end, way).has_reference.tolist() == [t == 2 for t in range(T)]
 
 
 def test_the_flow_points_from_fixed_to_moving(clip):
     moved = np.roll(clip.frames[0], 3, axis=1)
     found = flow(clip.frames[0], moved)[16:48, 16:48]
     assert np.median(found[..., 0]) == pytest.approx(3, abs=0.3) and abs(np.median(found[..., 1])) < 0.3
-    shifted = warp(np.roll(clip.mask[0], 3, axis=1), flow(clip.frames[0], moved))
-    assert dice(shifted >= 0.5, clip.mask[0] == 1) > 0.97
+    shifted = warp(np.roll(clip.cavity[0], 3, axis=1), flow(clip.frames[0], moved))
+    assert dice(shifted >= 0.5, clip.cavity[0] == 1) > 0.97

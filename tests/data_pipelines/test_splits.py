@@ -7,8 +7,8 @@ import pytest
 
 from data_pipelines.formats import camus
 from data_pipelines.formats import echonet_dynamic as echonet
-from data_pipelines.formats.splits import SplitError
-from tests.data_pipelines.trees import make_video_clip
+from data_pipelines.splits import SplitError
+from tests.helpers.trees import make_video_clip
 
 NAMES = [f"patient{number:04d}" for number in (3, 4, 601, 702)]
 GROUPS = {"train": NAMES[:2], "validation": NAMES[2:3], "test": NAMES[3:]}
@@ -63,11 +63,14 @@ def test_own_split_files(tree, tmp_path, write):
 
 
 @pytest.mark.parametrize("write", [as_json, as_csv, as_folder])
-@pytest.mark.parametrize(("change", "message"), [
-    ({"test": NAMES[1:2]}, r"more than once.*patient0004 in \['train', 'test'\]"),
-    ({"test": ["patient9999"]}, r"1 patients that the tree does not have: \['patient9999'\]"),
-    ({"train": [], "validation": [], "test": []}, "names no patient|columns"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test": NAMES[1:2]}, r"more than once.*patient0004 in \['train', 'test'\]"),
+        ({"test": ["patient9999"]}, r"1 patients that the tree does not have: \['patient9999'\]"),
+        ({"train": [], "validation": [], "test": []}, "names no patient|columns"),
+    ],
+)
 def test_own_split_files_that_are_wrong(tree, tmp_path, write, change, message):
     path = write(tmp_path / "own", GROUPS | change)
     with pytest.raises(SplitError, match=message) as caught:
@@ -82,15 +85,21 @@ def test_an_empty_split_says_what_is_there(tree, tmp_path):
         camus.index(tree, "test", scheme=str(path))
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("own.json", "{", "not valid JSON"), ("own.json", "[]", "expected"),
-    ("own.json", '{"train": "patient0003"}', "expected"),
-    ("own.json", '{"fold1": ["patient0003"]}', "fold1"),
-    ("own.json", '{"test": ["patient0003"], "test": ["patient0004"]}', "twice"),
-    ("own.csv", "name,subset\n", "columns"), ("own.csv", "patient,split\npatient0003\n", "line 2.*breaks off"),
-    ("own.csv", "patient,split\npatient0003,holdout\n", "line 2.*holdout"),
-    ("own.txt", "patient0003", r"expected \.json"), ("own.csv", b"patient,split\n\xff,train", "not UTF-8 at byte 14"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("own.json", "{", "not valid JSON"),
+        ("own.json", "[]", "expected"),
+        ("own.json", '{"train": "patient0003"}', "expected"),
+        ("own.json", '{"fold1": ["patient0003"]}', "fold1"),
+        ("own.json", '{"test": ["patient0003"], "test": ["patient0004"]}', "twice"),
+        ("own.csv", "name,subset\n", "columns"),
+        ("own.csv", "patient,split\npatient0003\n", "line 2.*breaks off"),
+        ("own.csv", "patient,split\npatient0003,holdout\n", "line 2.*holdout"),
+        ("own.txt", "patient0003", r"expected \.json"),
+        ("own.csv", b"patient,split\n\xff,train", "not UTF-8 at byte 14"),
+    ],
+)
 def test_garbled_split_files(tree, tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SplitError, match=message):
@@ -128,8 +137,11 @@ def test_echonet_takes_own_files_too(tmp_path):
     echonet.write_tree(clips, root, {"0X0": "TRAIN", "0X1": "TRAIN", "0X2": "TEST"})
     own = as_csv(tmp_path / "own", {"train": ["0X2.avi"], "validation": ["0X0"]})
     for split, scheme, expected in (
-        ("train", "auto", ["0X0", "0X1"]), ("train", own, ["0X2"]), ("validation", own, ["0X0"]), ("all", own, 3),
-    ):  # fmt: skip
+        ("train", "auto", ["0X0", "0X1"]),
+        ("train", own, ["0X2"]),
+        ("validation", own, ["0X0"]),
+        ("all", own, 3),
+    ):
         found = [entry.patient_id for entry in echonet.index(root, split, scheme=str(scheme))[0]]
         assert found == expected or len(found) == expected
     assert echonet.patient_splits(root)[1] == {"train": ["0X0", "0X1"], "validation": [], "test": ["0X2"]}

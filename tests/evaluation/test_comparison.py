@@ -7,12 +7,20 @@ from echoforge_jax.evaluation.comparison import compare_rows
 
 def rows(shift_ed, shift_es, patients=8):
     return [
-        {"patient_id": f"p{i}", "phase": phase, "view": view, "quality": "Good" if i < 5 else None, "unit": "mm",
-         "dice": 0.9 + i / 1000 + shift, "hd95": "nan" if i == 7 else 3 - 10 * shift, "assd": 1.0}
+        {
+            "patient_id": f"p{i}",
+            "phase": phase,
+            "view": view,
+            "quality": "Good" if i < 5 else None,
+            "unit": "mm",
+            "dice": 0.9 + i / 1000 + shift,
+            "hd95": "nan" if i == 7 else 3 - 10 * shift,
+            "assd": 1.0,
+        }
         for i in range(patients)
         for view in ("2CH", "4CH")
         for phase, shift in (("ED", shift_ed), ("ES", shift_es))
-    ]  # fmt: skip
+    ]
 
 
 def test_strata_are_compared_apart():

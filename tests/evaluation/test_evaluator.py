@@ -25,13 +25,22 @@ def make_clip(patient_id="patient0001", view="4CH", spacing_mm=(1.0, 1.1), quali
         masks[t] = 2 * heart(radius + 5, 70)
         masks[t][heart(radius * share, 66 * (0.9 + 0.1 * share))] = 1
     return Clip(
-        frames=np.zeros_like(masks), masks=masks, labelled=np.ones(3, bool), ed_index=0, es_index=2,
-        spacing_mm=spacing_mm, fps=50.0, patient_id=patient_id, view=view, quality=quality, ef_percent=41.0,
-    )  # fmt: skip
+        frames=np.zeros_like(masks),
+        label_map=masks,
+        has_reference=np.ones(3, bool),
+        ed_index=0,
+        es_index=2,
+        spacing_mm=spacing_mm,
+        fps=50.0,
+        patient_id=patient_id,
+        view=view,
+        quality=quality,
+        ef_percent=41.0,
+    )
 
 
 def perfect(clip):
-    return (clip.masks == 1).astype(np.uint8)
+    return (clip.label_map == 1).astype(np.uint8)
 
 
 def cohort(spacing_mm=(1.0, 1.1), n=4):
@@ -67,11 +76,11 @@ def test_distances_use_the_spacing_or_are_pixels():
 def test_wrong_input_is_refused():
     clip = make_clip()
     with pytest.raises(ValueError, match="0/1"):
-        score_clip(clip, clip.masks, [0])
+        score_clip(clip, clip.label_map, [0])
     with pytest.raises(ValueError, match="prediction is"):
         score_clip(clip, perfect(clip)[:, :-1], [0])
     with pytest.raises(ValueError, match="no reference"):
-        score_clip(dataclasses.replace(clip, labelled=np.array([True, False, True])), perfect(clip), [1])
+        score_clip(dataclasses.replace(clip, has_reference=np.array([True, False, True])), perfect(clip), [1])
     with pytest.raises(ValueError, match="no reference"):
         score_clip(clip, perfect(clip), [-1])
 
@@ -83,7 +92,7 @@ def test_ejection_fraction_of_both_methods():
         assert row[f"{method}_prediction_ef_percent"] == row[f"{method}_reference_ef_percent"]
         assert row[f"{method}_failure"] is None and row[f"{method}_not_applicable"] is None
         assert row[f"{method}_volume_unit"] == "ml"
-    expected = ef_percent(*(single_plane_discs(measure_discs(four.masks[t] == 1, four.spacing_mm)) for t in (0, 2)))
+    expected = ef_percent(*(single_plane_discs(measure_discs(four.label_map[t] == 1, four.spacing_mm)) for t in (0, 2)))
     assert row["single_plane_discs_reference_ef_percent"] == pytest.approx(expected)
     assert row["ef_stated_percent"] == 41.0 and row["views"] == "2CH+4CH"
 

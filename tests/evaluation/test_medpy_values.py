@@ -23,11 +23,13 @@ PAIRS = {
     "fine, anisotropic": (ellipse(B, (50, 40), (30, 17), 8), ellipse(B, (47, 44), (33, 15), 15), (0.154, 0.308)),
     "coarse, anisotropic": (ellipse(B, (50, 40), (30, 17)), ellipse(B, (55, 37), (24, 20), 40), (1.5, 0.75)),
     "two pieces": (
-        ellipse(B, (40, 40), (22, 14)) | ellipse(B, (85, 12), (6, 5)), ellipse(B, (42, 41), (23, 13), 5), (0.5, 0.8),
+        ellipse(B, (40, 40), (22, 14)) | ellipse(B, (85, 12), (6, 5)),
+        ellipse(B, (42, 41), (23, 13), 5),
+        (0.5, 0.8),
     ),
     "at the border": (ellipse(A, (10, 20), (18, 12), 30), ellipse(A, (8, 22), (16, 14)), (0.3, 0.3)),
     "one pixel": (ellipse(A, (20, 20), (0.5, 0.5)), ellipse(A, (40, 30), (9, 6), 60), (2.0, 1.0)),
-}  # fmt: skip
+}
 VALUES = {
     "turned": (0.802325581, 6.40312424, 5.65685425, 2.62570441, 2.65149942, 2.63845367),
     "fine, anisotropic": (0.801652893, 1.97216227, 1.86108542, 1.00590673, 0.923742693, 0.963925104),
@@ -43,7 +45,11 @@ def test_medpy_gives_the_same(name):
     prediction, reference, spacing = PAIRS[name]
     found = surface_distances(prediction, reference, spacing)
     ours = (
-        dice(prediction, reference), found.hd, found.hd95, found.asd_prediction_to_reference,
-        found.asd_reference_to_prediction, found.assd,
-    )  # fmt: skip
+        dice(prediction, reference),
+        found.hd,
+        found.hd95,
+        found.asd_prediction_to_reference,
+        found.asd_reference_to_prediction,
+        found.assd,
+    )
     assert ours == pytest.approx(VALUES[name], rel=2e-8, abs=1e-9)

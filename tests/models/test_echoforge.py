@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from echoforge_jax.config import ModelConfig
-from echoforge_jax.models.convolution import make_norm
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.models.echoforge import EchoForge, FrameMaps
-from tests.models.oracles import perturbed, sigmoid
+from echoforge_jax.models.layers.convolution import make_norm
+from tests.helpers.oracles import perturbed, sigmoid
 
 BATCH, FRAMES, SIZE = 2, 5, 32  # more frames than the memory holds
 

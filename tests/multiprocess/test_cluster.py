@@ -11,26 +11,30 @@ from pathlib import Path
 import jax
 import pytest
 
-from echoforge_jax.cli import FAILED
-from echoforge_jax.cluster import (
+from echoforge_jax.console import FAILED
+from echoforge_jax.distributed.start import (
     LAUNCH,
     ROLL,
     Launch,
-    LaunchError,
     check,
+    exit_if_process_lost,
     find_launch,
     given_by_hand,
     missing_text,
-    others_are_there,
-    present,
+    read_presence,
     start,
 )
-from echoforge_jax.training.checkpoint import CheckpointError
+from echoforge_jax.errors import CheckpointError, LaunchError
 
 SLURM = {
-    "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8", "SLURM_PROCID": "5",
-    "SLURM_LOCALID": "1", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4",
-}  # fmt: skip
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "n[1-2]",
+    "SLURM_NTASKS": "8",
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_JOB_NUM_NODES": "2",
+    "SLURM_GPUS_ON_NODE": "4",
+}
 
 
 @pytest.mark.parametrize(
@@ -49,8 +53,12 @@ SLURM = {
         ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
         ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "2"}, Launch("Kubernetes", None, 2)),
         (
-            {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "2", "ECHOFORGE_PROCESSES": "3",
-             "ECHOFORGE_DEVICES": "12"},
+            {
+                "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+                "JOB_COMPLETION_INDEX": "2",
+                "ECHOFORGE_PROCESSES": "3",
+                "ECHOFORGE_DEVICES": "12",
+            },
             Launch("Kubernetes", 3, 2, 12),
         ),
         ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),  # a pod that is no job of several
@@ -93,7 +101,7 @@ def test_the_roll_forgets_earlier_runs(tmp_path: Path):
         about = {"host": f"h{process}", "time": time.time() - age_s}
         (folder / f"{process}.json").write_text(json.dumps(about))
     (folder / "2.json").write_text("{")
-    there = present(tmp_path, time.time() - 60)
+    there = read_presence(tmp_path, time.time() - 60)
     assert there == {0: "h0", 3: "h3"}
     assert missing_text(Launch("SLURM", 4, 0), there) == "2 of 4 processes are missing: [1, 2]; there: 0 (h0), 3 (h3)"
 
@@ -102,17 +110,23 @@ def _start(
     roll: Path, processes: int, process: int, port: int, timeout_s: int, then: str = "", **variables: str
 ) -> subprocess.CompletedProcess:
     program = (
-        "import sys; from pathlib import Path; from echoforge_jax.cli import exit_with; "
-        "from echoforge_jax.cluster import *\n"
-        "with exit_with(): start('on', Path(sys.argv[1]), given_by_hand(sys.argv[4], *map(int, sys.argv[2:4])), "
+        "import sys; from pathlib import Path; from echoforge_jax.console import errors_as_messages; "
+        "from echoforge_jax.distributed.start import *\n"
+        "with errors_as_messages(): "
+        "start('on', Path(sys.argv[1]), given_by_hand(sys.argv[4], *map(int, sys.argv[2:4])), "
         f"float(sys.argv[5])); {then}"
     )
     arguments = [str(roll), str(processes), str(process), f"localhost:{port}", str(timeout_s)]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | variables
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments], cwd=Path(__file__).parents[2], env=environment, text=True,
-        capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", program, *arguments],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_a_missing_process_is_named_after_the_time_out(tmp_path: Path):
@@ -133,12 +147,12 @@ def test_only_what_says_that_another_is_gone_is_taken_for_a_lost_process(monkeyp
     while_saving.__cause__ = lost
     gloo = ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")
     for error in (lost, gloo, while_saving):
-        with pytest.raises(SystemExit, match=str(LAUNCH)), others_are_there():
+        with pytest.raises(SystemExit, match=str(LAUNCH)), exit_if_process_lost():
             raise error
         assert f"another was probably lost ({error})" in capsys.readouterr().err
     ours = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes")
     for error in (ours, ValueError("no connection to DIR: a barrier of 2 m"), CheckpointError("disk full")):
-        with pytest.raises(type(error)), others_are_there():
+        with pytest.raises(type(error)), exit_if_process_lost():
             raise error
 
 

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from echoforge_jax import cli
-from echoforge_jax.training.checkpoint import load_inference
-from tests.multiprocess.jobs import Job, losses, wait_for_step
+from echoforge_jax import errors
+from echoforge_jax.weights.inference_folder import load_inference
+from tests.helpers.jobs import Job, losses, wait_for_step
 
 ONE = {"devices": 1, "training.epochs": 3}
 # A disk that is full as soon as the second step is saved, for one process.
@@ -30,7 +30,7 @@ def straight(tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("straight") / "run"
     job = Job(workdir, **ONE)
     printed = job.wait()
-    assert job.codes == [cli.OK], printed
+    assert job.codes == [errors.OK], printed
     return workdir
 
 
@@ -75,7 +75,7 @@ def test_three_kills_change_nothing(straight: Path, tmp_path: Path):
     job.kill()
     job = Job(workdir, **ONE)
     (printed,) = job.wait()
-    assert job.codes == [cli.OK], printed
+    assert job.codes == [errors.OK], printed
     assert losses(workdir) == losses(straight) and not half_written(workdir)
     ours, theirs = (load_inference(folder / "inference")[0] for folder in (workdir, straight))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight: Pat
         data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     job = Job(workdir, 2, **ONE | {"devices": 2, "data.root": straight / "simulated"})
     printed, _ = job.wait()
-    assert job.codes == [cli.OK] * 2, job.printed
+    assert job.codes == [errors.OK] * 2, job.printed
     assert f"{last} cannot be read" in printed and f"resumed from step {steps[-2]}" in printed
     assert (workdir / f"unreadable_{steps[-1]}").is_dir() and last.is_dir()  # written anew
     assert losses(workdir) == pytest.approx(losses(straight), abs=1e-4)  # the last step's sums in another order
@@ -103,7 +103,7 @@ def test_none_saves_where_one_process_has_no_space(tmp_path: Path):
     (tmp_path / "sitecustomize.py").write_text(FULL)
     job = Job(workdir, 2, devices=2, environments={1: {"PYTHONPATH": str(tmp_path)}})
     printed = job.wait()
-    assert job.codes == [cli.STORAGE] * 2, printed
+    assert job.codes == [errors.STORAGE] * 2, printed
     last = saved_steps(workdir)[-1]
     assert "the disk is full: [Errno 28] 0 MB free" in printed[0]
     assert f"the last good checkpoint is step {last};" in printed[0]
@@ -119,9 +119,9 @@ def test_the_others_end_when_one_is_killed_and_a_new_start_goes_on(killed: int, 
     started, left = time.monotonic(), 1 - killed
     printed = job.wait()[left]
     assert time.monotonic() - started < 90
-    assert job.codes[left] in (cli.LAUNCH, -signal.SIGABRT), printed
+    assert job.codes[left] in (errors.LAUNCH, -signal.SIGABRT), printed
     assert "another was probably lost" in printed or "another task died" in printed or "leader task" in printed
     done = saved_steps(workdir)[-1]
     job = Job(workdir, 1, devices=2, **{"training.epochs": 500, "training.max_steps": done + 1})
     (printed,) = job.wait()
-    assert job.codes == [cli.INTERRUPTED] and f"resumed from step {done}" in printed, printed
+    assert job.codes == [errors.INTERRUPTED] and f"resumed from step {done}" in printed, printed

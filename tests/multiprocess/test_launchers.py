@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from echoforge_jax import cli
+from echoforge_jax import errors
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -20,13 +20,19 @@ def stand_in(folder: Path, name: str, body: str) -> None:
 
 def launch(script: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = os.environ | {
-        "PATH": f"{folder}:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_ID": "7",
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "SLURM_SUBMIT_DIR": str(folder),
+        "SLURM_JOB_ID": "7",
         "https_proxy": "http://nowhere:1",
-    }  # fmt: skip
+    }
     return subprocess.run(
-        ["bash", str(SCRIPTS / script), *arguments], env=environment, text=True, capture_output=True, timeout=60,
+        ["bash", str(SCRIPTS / script), *arguments],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=60,
         check=False,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("script", sorted(p.relative_to(SCRIPTS).as_posix() for p in SCRIPTS.rglob("*.s*h")))
@@ -78,6 +84,6 @@ def test_the_jobset_agrees_with_itself():
     assert promised["ECHOFORGE_DEVICES"] == job["completions"] * container["resources"]["limits"]["nvidia.com/gpu"]
     (hopeless,) = job["podFailurePolicy"]["rules"]
     assert hopeless["onExitCodes"]["containerName"] == container["name"]
-    assert set(hopeless["onExitCodes"]["values"]) == {cli.USAGE, cli.NON_FINITE, cli.STORAGE}  # not 75, 76
+    assert set(hopeless["onExitCodes"]["values"]) == {errors.USAGE, errors.NON_FINITE, errors.STORAGE}  # not 75, 76
     config = next(a for a in container["command"] if a.startswith("--config="))
     assert (SCRIPTS.parent / config.partition("=")[2]).is_file()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from echoforge_jax import cli
-from echoforge_jax.training.log import read_metrics
-from tests.multiprocess.jobs import Job, losses, wait_for_step
+from echoforge_jax import errors
+from echoforge_jax.training.recorder import read_metrics
+from tests.helpers.jobs import Job, losses, wait_for_step
 
 SPLIT = {"training.mesh": "(('data', 2), ('fsdp', 2))"}
 # Every save takes a second, so that a signal comes before the eight steps are over.
@@ -25,7 +25,7 @@ def straight(tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("one") / "run"
     job = Job(workdir)
     printed = job.wait()
-    assert job.codes == [cli.OK], printed
+    assert job.codes == [errors.OK], printed
     return workdir
 
 
@@ -36,7 +36,7 @@ def test_an_evaluation_is_shared_unevenly_and_scores_each_frame_once(straight: P
         out = tmp_path / f"by {processes}"
         job = Job(straight, processes, devices=processes, evaluate=["--split=train", f"--out={out}"])
         printed = job.wait()
-        assert job.codes == [cli.OK] * processes, printed
+        assert job.codes == [errors.OK] * processes, printed
         assert "mDice" in printed[0] and all("mDice" not in text for text in printed[1:])
         found[processes] = rows(out)
     assert [key(row) for row in found[3]] == [key(row) for row in found[1]]
@@ -46,9 +46,13 @@ def test_an_evaluation_is_shared_unevenly_and_scores_each_frame_once(straight: P
 
 
 EVERYTHING = {
-    "model.temporal_fusion": True, "model.anchor_recalibration": True, "semi.pseudo_labels": "reforging",
-    "semi.flamerise": False, "optimiser.ema_decay": 0.9, "training.epochs": 3,
-}  # fmt: skip
+    "model.temporal_fusion": True,
+    "model.anchor_recalibration": True,
+    "semi.pseudo_labels": "reforging",
+    "semi.flamerise": False,
+    "optimizer.ema_decay": 0.9,
+    "training.epochs": 3,
+}
 
 
 @pytest.mark.slow
@@ -58,7 +62,7 @@ def test_the_whole_method_has_the_same_losses_in_two_processes(tmp_path: Path):
     for processes in (1, 2):
         job = Job(tmp_path / f"by {processes}", processes, **EVERYTHING)
         printed = job.wait()
-        assert job.codes == [cli.OK] * processes, printed
+        assert job.codes == [errors.OK] * processes, printed
         lines = read_metrics(tmp_path / f"by {processes}")
         logs[processes] = [line["loss"] for line in lines], [line.get("validation_dice_percent", 0.0) for line in lines]
         assert any(line.get("lambda") == 1.0 for line in lines)
@@ -91,7 +95,7 @@ def test_other_processes_go_on(between: list[tuple[int, dict]], tolerance: float
     wait_for_step(job, workdir, 1)
     job.processes[1].send_signal(signal.SIGTERM)
     printed = job.wait()
-    assert job.codes == [cli.INTERRUPTED] * 2, printed
+    assert job.codes == [errors.INTERRUPTED] * 2, printed
     assert "process 0 of 2 holds 2 of 4 devices" in printed[0] and "stopped and saved at step" in printed[0]
     assert "stopped and saved" not in printed[1] and "train: " not in printed[1]  # one process speaks
     saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
@@ -100,10 +104,10 @@ def test_other_processes_go_on(between: list[tuple[int, dict]], tolerance: float
     for step, (processes, mesh) in enumerate(between, saved):
         job = Job(workdir, processes, **mesh, **{"training.max_steps": step + 1})
         printed = job.wait()
-        assert job.codes == [cli.INTERRUPTED] * processes and f"resumed from step {step}" in printed[0], printed
+        assert job.codes == [errors.INTERRUPTED] * processes and f"resumed from step {step}" in printed[0], printed
     job = Job(workdir, 2)
     printed = job.wait()
-    assert job.codes == [cli.OK] * 2 and f"resumed from step {saved + len(between)}" in printed[0], printed
+    assert job.codes == [errors.OK] * 2 and f"resumed from step {saved + len(between)}" in printed[0], printed
     before = {step: loss for step, loss in expected.items() if step <= saved}
     assert {step: losses(workdir)[step] for step in before} == pytest.approx(before, abs=5e-6)
     assert losses(workdir) == pytest.approx(expected, abs=tolerance)

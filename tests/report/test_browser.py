@@ -9,7 +9,7 @@ from PIL import Image
 from echoforge_jax.evaluation.evaluator import score_clips
 from echoforge_jax.evaluation.patients import score_ejection_fraction
 from echoforge_jax.report.selection import pick_animations, pick_curves
-from tests.report.browser import Browser, find
+from tests.helpers.browser import Browser, find
 from tests.report.test_report import build, moving, rows
 
 ROWS = "[...document.querySelectorAll('table.sortable tbody tr')]"

@@ -61,13 +61,23 @@ def rows(n=12, unit="mm", seed=0):
                 drawn = rng.uniform((4, 2.5, 2.6, 1, 1, 1), (7, 4, 4.2, 1.5, 1.5, 1.5))
                 distance = {key: np.nan if gone else value for key, value in zip(DISTANCES, drawn, strict=True)}
                 overlap = 0.0 if gone else rng.uniform(0.86, 0.97)
-                frame_rows.append({
-                    "patient_id": f"patient{i:04d}", "view": view, "phase": phase, "frame": frame,
-                    "quality": ("Good", "Medium", "Poor", None)[i % 4], "dice": overlap,
-                    "iou": overlap / (2 - overlap), **distance,
-                    "boundary_f_1": overlap / 2, "boundary_f_2": overlap, "unit": unit, "empty_prediction": gone,
-                    "empty_reference": False,
-                })  # fmt: skip
+                frame_rows.append(
+                    {
+                        "patient_id": f"patient{i:04d}",
+                        "view": view,
+                        "phase": phase,
+                        "frame": frame,
+                        "quality": ("Good", "Medium", "Poor", None)[i % 4],
+                        "dice": overlap,
+                        "iou": overlap / (2 - overlap),
+                        **distance,
+                        "boundary_f_1": overlap / 2,
+                        "boundary_f_2": overlap,
+                        "unit": unit,
+                        "empty_prediction": gone,
+                        "empty_reference": False,
+                    }
+                )
         row = {"patient_id": f"patient{i:04d}", "quality": "Good", "views": "2CH+4CH", "ef_stated_percent": 50.0 + i}
         for method in EF_METHODS:
             reference = rng.uniform(25, 70)
@@ -103,14 +113,32 @@ def moving(n=5):
 
 def history(n=4):
     return [
-        {"epoch": e, "loss": 1 / e, "bce": 0.5 / e, "lambda": min(1, e / 5), "tau": 0.95 - 0.02 * e,
-         "validation_dice_percent": 90 + e / 4 if e > 1 else None, "learning_rate": 1e-4 * (1 - e / 10) ** 0.9}
+        {
+            "epoch": e,
+            "loss": 1 / e,
+            "bce": 0.5 / e,
+            "lambda": min(1, e / 5),
+            "tau": 0.95 - 0.02 * e,
+            "validation_dice_percent": 90 + e / 4 if e > 1 else None,
+            "learning_rate": 1e-4 * (1 - e / 10) ** 0.9,
+        }
         for e in range(1, n + 1)
-    ]  # fmt: skip
+    ]
 
 
-def build(path, *, split="test", simulated=False, card=None, n=12, n_overlays=11, protocol="semi", moving=(), curves=(),
-          **changes):  # fmt: skip
+def build(
+    path,
+    *,
+    split="test",
+    simulated=False,
+    card=None,
+    n=12,
+    n_overlays=11,
+    protocol="semi",
+    moving=(),
+    curves=(),
+    **changes,
+):
     frame_rows, ef_rows = rows(n) if n else ([], [])
     summary = summarise(frame_rows, ef_rows, protocol=protocol, split=split)
     arguments = {

@@ -11,10 +11,10 @@ import pytest
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.echoforge import EchoForge
-from echoforge_jax.reproduction.cells import CAMUS, ROOT, Cell, Study, configured, read_base, set_field
+from echoforge_jax.reproduction.study import CAMUS, ROOT, Cell, Study, configured, read_base, set_field
 from echoforge_jax.reproduction.tables import TABLES
 from echoforge_jax.scoring import evaluate
-from echoforge_jax.training.checkpoint import save_inference
+from echoforge_jax.weights.inference_folder import save_inference
 
 SMALL = ROOT / "configs/ablations/small.py"
 
@@ -23,12 +23,20 @@ def scored_cell(seed: int, shift: float, unit: str = "mm", method: str = "biplan
     """A cell's JSON: eight patients, Dice 90 % and more, `shift` points better."""
     dice = {f"patient{i:04d}": 90 + i / 10 + shift + 0.01 * seed for i in range(8)}
     return {
-        "seed": seed, "changes": {}, "commit": "abc", "simulated": True, "split": "test", "epochs": 3,
-        "protocols": {"semi": {
-            "dice_percent_by_patient": dice, "distances": {unit: {"hd": 6.0, "hd95": 5.0 - shift, "assd": 2.0}},
-            "ejection_fraction": {method: {"pearson_r": 0.9, "bias": -1.0, "sd": 3.0, "n": 8}},
-        }},
-    }  # fmt: skip
+        "seed": seed,
+        "changes": {},
+        "commit": "abc",
+        "simulated": True,
+        "split": "test",
+        "epochs": 3,
+        "protocols": {
+            "semi": {
+                "dice_percent_by_patient": dice,
+                "distances": {unit: {"hd": 6.0, "hd95": 5.0 - shift, "assd": 2.0}},
+                "ejection_fraction": {method: {"pearson_r": 0.9, "bias": -1.0, "sd": 3.0, "n": 8}},
+            }
+        },
+    }
 
 
 def put(study: Study, cell: Cell, content: dict) -> None:
@@ -60,7 +68,7 @@ def scored_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study("small", {CAMUS: base}, folder / "results", folder / "work")
     first, last = TABLES["table3"][0], TABLES["table3"][-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("echoforge_jax.results.write_report", lambda *_, **__: None)  # has its own tests
+        patch.setattr("echoforge_jax.report.folder.write_report", lambda *_, **__: None)  # has its own tests
         for row in (first, last):
             cell = Cell(row.changes)
             config = configured(base, row.changes)

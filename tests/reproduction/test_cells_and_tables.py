@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from echoforge_jax.config import ConfigError, default_config, read_config
+from echoforge_jax.config import default_config, read_config
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.statistics import compare_paired
-from echoforge_jax.reproduction.cells import CAMUS, ECHONET, Cell, Study, configured, read_base, summarise_cell
 from echoforge_jax.reproduction.speed import measure_speed, write_table2
+from echoforge_jax.reproduction.study import CAMUS, ECHONET, Cell, Study, configured, read_base, summarise_cell
 from echoforge_jax.reproduction.tables import FULL, TABLES, write_table, write_table1
 from tests.reproduction.conftest import SMALL, put, scored_cell
 
@@ -37,7 +38,7 @@ def test_every_cell_is_a_valid_configuration(file):
         for row in rows:
             configured(base, row.changes)
     with pytest.raises(ConfigError, match="learning"):
-        read_base(SMALL, ["optimiser.learning=3"])
+        read_base(SMALL, ["optimizer.learning=3"])
     with pytest.raises(ConfigError, match="epochs"):
         read_base(SMALL, ["training.epochs=many"])
 

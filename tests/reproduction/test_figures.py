@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from echoforge_jax.config import ConfigError
-from echoforge_jax.reproduction.cells import Cell, Study
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.reproduction.figures import FIGURES, draw
 from echoforge_jax.reproduction.speed import write_table2
+from echoforge_jax.reproduction.study import Cell, Study
 from echoforge_jax.reproduction.tables import FULL, TABLES, write_table
 from tests.reproduction.conftest import put, scored_cell
 
@@ -35,8 +35,17 @@ def test_plots_of_numbers(study: Study):
         write_table(study, table, 1)
     with pytest.raises(ConfigError, match="table2"):
         draw(study, "fig1d", 0)
-    speed = {"device": "cpu", "batch_clips": 1, "frames": 10, "size": 96, "gflops_per_clip": 1.0, "streamed_frames": 9,
-             "latency_ms_p50": 1.0, "latency_ms_p95": 1.0, "latency_ms_p99": 1.0}  # fmt: skip
+    speed = {
+        "device": "cpu",
+        "batch_clips": 1,
+        "frames": 10,
+        "size": 96,
+        "gflops_per_clip": 1.0,
+        "streamed_frames": 9,
+        "latency_ms_p50": 1.0,
+        "latency_ms_p95": 1.0,
+        "latency_ms_p99": 1.0,
+    }
     rows = (("baseline", 0.2, 90.0), ("+ TSF", 0.3, 50.0), ("+ TSF + ARC (EchoForge)", 0.31, 40.0))
     write_table2(study, [speed | {"row": r, "parameters_m": p, "frames_per_s": f} for r, p, f in rows])
     for name in ("fig1d", "fig7", "labels", "few_labels"):

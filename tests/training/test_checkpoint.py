@@ -14,15 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoforge_jax.training.checkpoint import (
-    CheckpointError,
-    Checkpoints,
-    abstract_state,
-    digest,
-    load_inference,
-    save_inference,
-)
+from echoforge_jax.errors import CheckpointError
+from echoforge_jax.training.checkpoint import Checkpoints, abstract_state, digest
 from echoforge_jax.training.state import TrainState
+from echoforge_jax.weights.inference_folder import load_inference, save_inference
 
 
 def state_at(step: int) -> TrainState:

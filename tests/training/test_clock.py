@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoforge_jax.config import ConfigError
-from echoforge_jax.training.clock import Clock, Profile, steps_of
-from echoforge_jax.training.log import RunLog, read_metrics
+from echoforge_jax.errors import ConfigError
+from echoforge_jax.training.clock import Clock
+from echoforge_jax.training.profiling import Profile, parse_step_range
+from echoforge_jax.training.recorder import RunLog, read_metrics
 
 
 def slow_step(x: np.ndarray) -> np.ndarray:
@@ -64,7 +65,7 @@ def test_saving_is_no_waiting_for_data():
 
 
 def test_a_trace_of_the_steps_that_were_asked_for(tmp_path: Path):
-    profile = Profile(steps_of("2:3"), str(tmp_path / "profile"))
+    profile = Profile(parse_step_range("2:3"), str(tmp_path / "profile"))
     written = []
     for step in range(1, 5):
         profile.before(step)
@@ -73,7 +74,7 @@ def test_a_trace_of_the_steps_that_were_asked_for(tmp_path: Path):
     assert written == [0, 0, 1, 1]
     for text in ("3", "0:2", "5:4", "a:b"):
         with pytest.raises(ConfigError, match="FIRST:LAST"):
-            steps_of(text)
+            parse_step_range(text)
 
 
 def test_a_resumed_log_is_on_disk_before_anything_new(tmp_path: Path):

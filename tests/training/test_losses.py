@@ -36,9 +36,11 @@ def maps():
     confident = rng.integers(0, 2, SHAPE).astype(bool)
     confident[0, 1] = False
     return (
-        2.0 * rng.standard_normal(SHAPE), rng.integers(0, 2, SHAPE).astype(float),
-        np.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]), confident,
-    )  # fmt: skip
+        2.0 * rng.standard_normal(SHAPE),
+        rng.integers(0, 2, SHAPE).astype(float),
+        np.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]),
+        confident,
+    )
 
 
 def test_weighted_mean():

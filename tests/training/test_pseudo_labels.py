@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from data_pipelines.propagation import UNDECIDED
-from echoforge_jax.config import ConfigError, default_config, read_config
+from echoforge_jax.config import default_config, read_config
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.pseudo_labels import pseudo_labels, strong_view, student_view
 from echoforge_jax.training.step import total_loss
-from tests.training.conftest import Trainer, disc_batch
+from tests.helpers.trainer import Trainer, disc_batch
 
 
 def labels_of(trainer: Trainer, strategy, state, batch):
@@ -34,11 +35,11 @@ def test_the_network_or_its_average_makes_the_labels(one_device: Trainer):
 
 def test_carried_labels_count_where_they_are_decided(one_device: Trainer):
     state, batch = one_device.start(), disc_batch()
-    batch["mask"][:, 1, :8] = UNDECIDED
-    batch["annotated"][3, 1] = 0  # a clip without labels: nothing was carried
+    batch["cavity"][:, 1, :8] = UNDECIDED
+    batch["has_reference"][3, 1] = 0  # a clip without labels: nothing was carried
     found = labels_of(one_device, "deformation", state, batch)
     np.testing.assert_array_equal(found.probability[:, 1, :8], 0.5)
-    np.testing.assert_array_equal(found.probability[:, 1, 8:], batch["mask"][:, 1, 8:])
+    np.testing.assert_array_equal(found.probability[:, 1, 8:], batch["cavity"][:, 1, 8:])
     config = dataclasses.replace(
         one_device.config, semi=dataclasses.replace(one_device.config.semi, pseudo_labels="deformation", tau_end=0.75)
     )
@@ -62,7 +63,7 @@ def test_a_strong_view_is_one_draw_a_clip():
 
 def test_clips_with_every_label_are_seen_as_they_are():
     batch = disc_batch()
-    batch["labelled"][1] = 1
+    batch["may_train"][1] = 1
     seen = np.asarray(student_view({name: jnp.asarray(values) for name, values in batch.items()}, jax.random.key(0)))
     changed = [not np.array_equal(seen[clip], batch["image"][clip]) for clip in range(4)]
     assert changed == [True, False, True, True]

@@ -16,16 +16,17 @@ import pytest
 
 from data_pipelines.batches import TrainingBatches
 from data_pipelines.simulator.cohort import write_cohort
-from echoforge_jax import cli
-from echoforge_jax.config import Config, ConfigError, read_config
+from echoforge_jax import errors
+from echoforge_jax.config import Config, read_config
+from echoforge_jax.errors import CheckpointError, ConfigError, NonFiniteLoss
 from echoforge_jax.inference import Predictor
 from echoforge_jax.train import run
 from echoforge_jax.training import loop
-from echoforge_jax.training.checkpoint import CheckpointError, Checkpoints, abstract_state
-from echoforge_jax.training.log import read_metrics
-from echoforge_jax.training.loop import NonFiniteLoss, Outcome, train
-from echoforge_jax.training.state import initial_state, make_optimiser
-from echoforge_jax.training.workdir import claim
+from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
+from echoforge_jax.training.loop import Outcome, train
+from echoforge_jax.training.recorder import read_metrics
+from echoforge_jax.training.run_folder import claim
+from echoforge_jax.training.state import initial_state, make_optimizer
 from tests.conftest import FAST_COMPILATION
 
 REPOSITORY = Path(__file__).parents[2]
@@ -63,8 +64,8 @@ def finished(run_config: Config, tmp_path_factory) -> Path:
 
 
 def last_state(config: Config, workdir: Path):
-    optimiser, _ = make_optimiser(config.optimiser, 6)
-    target = jax.eval_shape(lambda key: initial_state(config, optimiser, key), jax.random.key(0))
+    optimizer, _ = make_optimizer(config.optimizer, 6)
+    target = jax.eval_shape(lambda key: initial_state(config, optimizer, key), jax.random.key(0))
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
         return jax.tree.map(np.asarray, checkpoints.restore(abstract_state(target, here))[0])
@@ -101,9 +102,22 @@ def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Conf
     assert [line["lambda"] for line in lines if line["kind"] == "epoch" and "lambda" in line] == [1.0, 1.0]
     board = b"".join(file.read_bytes() for file in (finished / "tensorboard").iterdir())
     every_step = (
-        "loss", "bce", "dice_loss", "unsupervised", "lambda", "tau", "confident_share", "pseudo_dice_percent",
-        "learning_rate", "gradient_norm", "step_s", "data_wait_share", "checkpoint_s", "clips_per_s", "host_memory_gib",
-    )  # fmt: skip
+        "loss",
+        "bce",
+        "dice_loss",
+        "unsupervised",
+        "lambda",
+        "tau",
+        "confident_share",
+        "pseudo_dice_percent",
+        "learning_rate",
+        "gradient_norm",
+        "step_s",
+        "data_wait_share",
+        "checkpoint_s",
+        "clips_per_s",
+        "host_memory_gib",
+    )
     for name in (*(f"train/{name}" for name in every_step), "epoch/validation_dice_percent"):
         assert name.encode() in board, name
 
@@ -270,14 +284,26 @@ def _command(workdir: Path, config: Config, *more: str) -> list[str]:
     """The training command for a small run on one device."""
     m, d = config.model, config.data
     flags = {
-        "data.root": d.root, "data.size": d.size, "data.frames": d.frames, "training.epochs": 50,
-        "model.encoder_depth": 18, "model.encoder_width": m.encoder_width, "model.channels": m.channels,
-        "model.heads": m.heads, "model.decoder_layers": m.decoder_layers, "training.checkpoint_every_epochs": 50,
-    }  # fmt: skip
+        "data.root": d.root,
+        "data.size": d.size,
+        "data.frames": d.frames,
+        "training.epochs": 50,
+        "model.encoder_depth": 18,
+        "model.encoder_width": m.encoder_width,
+        "model.channels": m.channels,
+        "model.heads": m.heads,
+        "model.decoder_layers": m.decoder_layers,
+        "training.checkpoint_every_epochs": 50,
+    }
     return [
-        sys.executable, "-m", "echoforge_jax.train", "--config=configs/camus_semi.py", f"--workdir={workdir}",
-        *(f"--config.{name}={value}" for name, value in flags.items()), *more,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "echoforge_jax.train",
+        "--config=configs/camus_semi.py",
+        f"--workdir={workdir}",
+        *(f"--config.{name}={value}" for name, value in flags.items()),
+        *more,
+    ]
 
 
 def _environment() -> dict[str, str]:
@@ -297,14 +323,19 @@ def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_confi
         _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == cli.INTERRUPTED, errors
+    assert process.returncode == errors.INTERRUPTED, errors
     assert "stopped and saved at step" in errors
     saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
     again = subprocess.run(
-        [*command, f"--config.training.max_steps={saved + 1}"], cwd=REPOSITORY, env=_environment(), text=True,
-        capture_output=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert again.returncode == cli.INTERRUPTED, again.stderr
+        [*command, f"--config.training.max_steps={saved + 1}"],
+        cwd=REPOSITORY,
+        env=_environment(),
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert again.returncode == errors.INTERRUPTED, again.stderr
     assert f"resumed from step {saved}" in again.stderr and f"saved at step {saved + 1}" in again.stderr
 
 
@@ -318,8 +349,13 @@ def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_confi
 )
 def test_the_command_refuses_with_a_message_and_a_code(flags, message: str, run_config: Config, tmp_path: Path):
     done = subprocess.run(
-        [*_command(tmp_path / "run", run_config), *flags], cwd=REPOSITORY, env=_environment(), text=True,
-        capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+        [*_command(tmp_path / "run", run_config), *flags],
+        cwd=REPOSITORY,
+        env=_environment(),
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
     assert message in done.stderr and "Traceback" not in done.stderr
-    assert done.returncode == cli.USAGE
+    assert done.returncode == errors.USAGE

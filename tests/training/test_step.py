@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoforge_jax.config import PARTS, Config
+from echoforge_jax.config import REMATERIALISABLE, Config
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.losses import dice_percent
 from echoforge_jax.training.state import inference_variables, make_networks, refresh_frozen
 from echoforge_jax.training.step import PseudoLabels, total_loss
-from tests.training.conftest import Trainer, disc_batch
+from tests.helpers.trainer import Trainer, disc_batch
 
 
 def test_same_losses_on_any_mesh(semi_config: Config, one_device: Trainer):
@@ -41,29 +41,28 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config: Config)
     config = dataclasses.replace(tiny_config, model=model, semi=semi)
     whole, parts = (
         Trainer(
-            dataclasses.replace(config, training=dataclasses.replace(training, accumulate=n)), 2,
+            dataclasses.replace(config, training=dataclasses.replace(training, accumulate=n)),
+            2,
             with_pseudo_labels=False,
         )
         for n in (1, 2)
-    )  # fmt: skip
+    )
     batch = disc_batch(clips=8)
     batch["valid"][[2, 3, 6]] = 0  # of two devices with four clips each the second halves
-    batch["labelled"][7, 1:] = 0
+    batch["may_train"][7, 1:] = 0
     expected, (one,) = whole.run(whole.start(), batch)
     parts.initial = whole.initial
     found, (other,) = parts.run(parts.start(), batch)
     assert other["loss"] == pytest.approx(one["loss"], abs=1e-6)
     assert other["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-4)
     moments = lambda state: state.opt_state[0].mu["network"]  # after one step: a tenth of the gradient
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), moments(expected), moments(found)
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), moments(expected), moments(found))
 
 
 def test_rematerialised_parts_change_memory_and_nothing_else(tiny_config: Config):
     clip = jnp.asarray(disc_batch(clips=2, frames=6)["image"])
     variables, found = None, []
-    for parts in ((), PARTS):
+    for parts in ((), REMATERIALISABLE):
         network = EchoForge(dataclasses.replace(tiny_config.model, norm="group", rematerialise=parts))
         variables = variables or jax.jit(network.init)(jax.random.key(0), clip)
         loss = lambda v, network=network: jnp.square(network.apply(v, clip)[0].logits).mean()
@@ -83,8 +82,8 @@ def test_the_same_start_gives_the_same_bits(one_device: Trainer):
 def test_references_of_unlabelled_frames_change_nothing(one_device: Trainer):
     """Masks of the frames between ED and ES are there to monitor; noise in their place gives the same parameters."""
     batch = disc_batch()
-    noise = dict(batch, mask=batch["mask"].copy())
-    noise["mask"][:, 1] = np.random.default_rng(1).integers(0, 2, noise["mask"][:, 1].shape)
+    noise = dict(batch, cavity=batch["cavity"].copy())
+    noise["cavity"][:, 1] = np.random.default_rng(1).integers(0, 2, noise["cavity"][:, 1].shape)
     states = [one_device.run(one_device.start(), b, steps=2)[0] for b in (batch, noise)]
     jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
 
@@ -93,8 +92,8 @@ def test_padding_clips_count_in_no_loss(one_device: Trainer):
     """A clip with valid = 0 may carry any mask: the parameters come out the same."""
     batch = disc_batch()
     batch["valid"][-1] = 0
-    other = dict(batch, mask=batch["mask"].copy())
-    other["mask"][-1] = 1 - other["mask"][-1]
+    other = dict(batch, cavity=batch["cavity"].copy())
+    other["cavity"][-1] = 1 - other["cavity"][-1]
     states = [one_device.run(one_device.start(), b)[0] for b in (batch, other)]
     jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
 
@@ -124,7 +123,7 @@ def _norm(tree) -> float:
 
 def test_no_gradient_into_pseudo_labels_or_the_frozen_copy(one_device: Trainer, loss_and_gradients):
     state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
-    probability, exists = jnp.full(batch["image"].shape, 0.9), jnp.ones(batch["labelled"].shape)
+    probability, exists = jnp.full(batch["image"].shape, 0.9), jnp.ones(batch["may_train"].shape)
     _, (params, frozen, pseudo) = loss_and_gradients(state.params, state.frozen, state, batch, probability, exists)
     assert _norm(params["network"]) > 0 and _norm(params["reforging"]) > 0
     assert _norm(frozen) == 0 and _norm(pseudo) == 0
@@ -133,14 +132,14 @@ def test_no_gradient_into_pseudo_labels_or_the_frozen_copy(one_device: Trainer, 
 def test_reforging_weights_learn_from_labelled_frames_alone(one_device: Trainer, loss_and_gradients):
     """Wq, Wk, Wv: pseudo-labels leave their gradient as it is; without any labelled frame they have none."""
     state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
-    exists = jnp.ones(batch["labelled"].shape)
+    exists = jnp.ones(batch["may_train"].shape)
     gradients = [
         loss_and_gradients(state.params, state.frozen, state, batch, jnp.full(batch["image"].shape, p), exists)[1][0]
         for p in (0.9, 0.1)
     ]
     jax.tree.map(np.testing.assert_array_equal, gradients[0]["reforging"], gradients[1]["reforging"])
     assert _norm(jax.tree.map(lambda a, b: a - b, gradients[0]["network"], gradients[1]["network"])) > 0
-    unlabelled = dict(batch, labelled=jnp.zeros_like(batch["labelled"]))
+    unlabelled = dict(batch, may_train=jnp.zeros_like(batch["may_train"]))
     probability = jnp.full(batch["image"].shape, 0.9)
     value, (params, _, _) = loss_and_gradients(state.params, state.frozen, state, unlabelled, probability, exists)
     assert np.isfinite(float(value)) and _norm(params["reforging"]) == 0 and _norm(params["network"]) > 0
@@ -148,7 +147,7 @@ def test_reforging_weights_learn_from_labelled_frames_alone(one_device: Trainer,
 
 def test_a_batch_without_any_confident_pixel_is_finite(one_device: Trainer, loss_and_gradients):
     state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
-    never = jnp.zeros(batch["labelled"].shape)  # no frame has a partner: no pixel is confident
+    never = jnp.zeros(batch["may_train"].shape)  # no frame has a partner: no pixel is confident
     probability = jnp.full(batch["image"].shape, 0.9)
     value, (params, _, _) = loss_and_gradients(state.params, state.frozen, state, batch, probability, never)
     assert np.isfinite(float(value))
@@ -182,9 +181,9 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(one_device: Trainer, dice_wei
     semi = dataclasses.replace(one_device.config.semi, dice_weight=dice_weight, pseudo_labels="none", seed_weight=0.5)
     config = dataclasses.replace(one_device.config, semi=semi)
     schedules = flamerise.by_step(semi, config.training.epochs, 10)
-    _, (_, found) = jax.jit(
-        lambda s, b: total_loss(s.params, s, b, None, one_device.networks, config, schedules, 1)
-    )(one_device.start(), disc_batch())
+    _, (_, found) = jax.jit(lambda s, b: total_loss(s.params, s, b, None, one_device.networks, config, schedules, 1))(
+        one_device.start(), disc_batch()
+    )
     expected = found["bce"] + dice_weight * found["dice_loss"] + 0.5 * found["seed_bce"]
     np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
 
@@ -226,13 +225,13 @@ def test_moving_average_of_the_parameters(one_device: Trainer):
 def test_four_clips_are_learned_by_heart(semi_config: Config):
     """Labelled frames above 0.97 Dice, in evaluation mode, and the frames between them (never labelled) above 0.9."""
     data = dataclasses.replace(semi_config.data, size=64)
-    optimiser = dataclasses.replace(semi_config.optimiser, learning_rate=5e-3, ema_decay=0.0)
-    config = dataclasses.replace(semi_config, data=data, optimiser=optimiser)
+    optimizer = dataclasses.replace(semi_config.optimizer, learning_rate=5e-3, ema_decay=0.0)
+    config = dataclasses.replace(semi_config, data=data, optimizer=optimizer)
     trainer = Trainer(config, 1, with_pseudo_labels=False)
     batch = disc_batch(size=64)
     state, history = trainer.run(trainer.start(), batch, steps=150)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     outputs, _ = jax.jit(trainer.networks.network.apply)(inference_variables(state), batch["image"])
-    dice = dice_percent((outputs.logits > 0).astype(jnp.float32), jnp.asarray(batch["mask"], jnp.float32))
+    dice = dice_percent((outputs.logits > 0).astype(jnp.float32), jnp.asarray(batch["cavity"], jnp.float32))
     assert float(dice[:, [0, -1]].mean()) > 97.0
     assert float(dice[:, 1].mean()) > 90.0

@@ -1,0 +1,8 @@
+"""`python -m data_pipelines.doctor`."""
+
+import sys
+
+from data_pipelines.doctor.report import main
+
+if __name__ == "__main__":
+    sys.exit(main())

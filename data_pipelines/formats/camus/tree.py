@@ -1,0 +1,133 @@
+"""Which records a CAMUS tree holds, and which split each patient belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from data_pipelines import splits
+from data_pipelines.records import VIEWS, Skipped
+
+SPLIT_FILES = {"train": "training", "validation": "validation", "test": "testing"}
+SCHEMES = ("auto", "official", "number", "ratio")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Where one record lies: `path` is the patient's folder, `layout` is "nifti" or "mhd"."""
+
+    record_id: str
+    patient_id: str
+    view: str
+    path: Path
+    layout: str
+
+
+def index(
+    root: Path, split: str, *, scheme: str = "auto", views: Sequence[str] = VIEWS
+) -> tuple[list[Entry], list[Skipped]]:
+    """The records of a split, sorted by record_id, and what is missing from it.
+
+    Args:
+        root: the folder that holds patient0001, ..., or its parent with database_nifti/.
+        split: "train", "validation", "test" or "all" (every patient folder).
+        scheme: as for `patient_splits`.
+        views: the views wanted of each patient.
+
+    Raises:
+        FileNotFoundError: `root`, or the files that the scheme needs, are missing.
+        ValueError: no patient folder, an empty split, an unknown split or scheme; as `SplitError` what
+            `patient_splits` raises.
+    """
+    if split not in (*SPLIT_FILES, "all"):
+        raise ValueError(f"split {split!r} is not one of {[*SPLIT_FILES, 'all']}")
+    patients, present = _patients(Path(root))
+    if split == "all" and scheme in ("auto", "number", "ratio"):
+        wanted = list(present)
+    else:
+        scheme, groups = _groups(patients, present, scheme)
+        wanted = list(present) if split == "all" else groups[split]
+        if not wanted:
+            raise splits.SplitError(splits.empty_split(split, scheme, patients, groups))
+    entries, skipped = [], []
+    for patient_id in sorted(wanted):
+        try:
+            files = set(os.listdir(present[patient_id])) if patient_id in present else set()
+        except OSError as error:
+            detail = f"{present[patient_id]}: {error.strerror}: make it readable"
+            skipped += [Skipped(f"{patient_id}_{view}", "not readable", detail) for view in views]
+            continue
+        for view in views:
+            record_id = f"{patient_id}_{view}"
+            names = [f"{record_id}_{kind}" for kind in ("ED", "ES", "half_sequence")]
+            if any(f"{name}.nii.gz" in files for name in names):
+                entries.append(Entry(record_id, patient_id, view, present[patient_id], "nifti"))
+            elif any(f"{name}.mhd" in files for name in names):
+                entries.append(Entry(record_id, patient_id, view, present[patient_id], "mhd"))
+            elif patient_id in present:
+                detail = f"{present[patient_id]} holds no {record_id}_{{ED,ES,half_sequence}}.nii.gz or .mhd"
+                skipped.append(Skipped(record_id, "view missing", detail))
+            else:
+                skipped.append(Skipped(record_id, "patient missing", f"split {split!r} names it, {patients} lacks it"))
+    return sorted(entries, key=lambda e: e.record_id), skipped
+
+
+def patient_splits(root: Path, scheme: str = "auto") -> tuple[str, dict[str, list[str]]]:
+    """The scheme used, and the patients of "train", "validation" and "test" by it.
+
+    Args:
+        root: the folder that holds the patients, or its parent with database_nifti/.
+        scheme: "official" (database_split/*.txt), "number" (1-350 train, 351-400 validation, 401-500 test; only for a
+            tree numbered like that), "ratio" (7:1:2 in the order of the patients' numbers, for any other tree; it
+            depends on which patients are there), "auto" (official if its three files exist, else number), or the path
+            of a split file or folder (`data_pipelines.formats.splits`).
+
+    Raises:
+        FileNotFoundError: `root`, or the files that the scheme needs, are missing.
+        SplitError (a ValueError): a patient in two splits, a number that the scheme does not know, a split file that
+            is garbled or names a patient that is not there.
+        ValueError: no patient folder, an unknown scheme.
+    """
+    return _groups(*_patients(Path(root)), scheme)
+
+
+def _patients(root: Path) -> tuple[Path, dict[str, Path]]:
+    """The folder that holds the patients, and the folder of each, by number."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; looked for patient0001, ... and database_nifti/ in it")
+    folder = root / "database_nifti" if (root / "database_nifti").is_dir() else root
+    present = {p.name: p for p in folder.iterdir() if re.fullmatch(r"patient\d+", p.name) and p.is_dir()}
+    if not present:
+        found = sorted(p.name for p in folder.iterdir())
+        raise ValueError(
+            f"{folder} holds no patientNNNN folder; found {len(found)} others: {found[:8]}: give the "
+            "folder with patient0001, ... or its parent with database_nifti/"
+        )
+    return folder, dict(sorted(present.items()))
+
+
+def _groups(patients: Path, present: Mapping[str, Path], scheme: str) -> tuple[str, dict[str, list[str]]]:
+    parent = [patients.parent] if patients.name == "database_nifti" else []
+    folders = [folder / "database_split" for folder in (patients, *parent)]
+    complete = [f for f in folders if all((f / f"subgroup_{name}.txt").is_file() for name in SPLIT_FILES.values())]
+    numbers = {patient_id: int(patient_id.removeprefix("patient")) for patient_id in present}
+    if scheme == "official" or (scheme == "auto" and complete):
+        if not complete:
+            raise FileNotFoundError(
+                f"no subgroup_{{training,validation,testing}}.txt in {[str(f) for f in folders]}: "
+                "add the files of the release, or use scheme='number'"
+            )
+        files = {key: complete[0] / f"subgroup_{name}.txt" for key, name in SPLIT_FILES.items()}
+        groups = {key: splits.read_text(file).split() for key, file in files.items()}
+        splits.check_once(groups, complete[0])
+        return "official", groups
+    if scheme in ("auto", "number"):
+        return "number", splits.by_camus_number(numbers, patients)
+    if scheme == "ratio":
+        return "ratio", splits.by_ratio(numbers, patients)
+    if not Path(scheme).expanduser().exists():
+        raise FileNotFoundError(f"scheme {scheme!r} is neither one of {SCHEMES} nor a split file or folder that exists")
+    return scheme, splits.read_splits(Path(scheme), present.keys())

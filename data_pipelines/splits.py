@@ -1,0 +1,200 @@
+"""Which patient belongs to which split: the rules, and the files that people write.
+
+A split file is one of
+    a JSON object    {"train": ["patient0001", ...], "validation": [...], "test": [...]}
+    a CSV file       with the columns patient and split, one row a patient
+    a folder         with train.txt, validation.txt, test.txt or subgroup_training.txt, ...: one patient a line
+A split that it does not name is empty, a patient that it does not name is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from data_pipelines.errors import DataError
+
+SPLITS = ("train", "validation", "test")
+CAMUS_NUMBERS = {"train": range(1, 351), "validation": range(351, 401), "test": range(401, 501)}
+ALIASES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
+PATIENT_COLUMNS = ("patient", "patient_id", "filename")
+
+
+class SplitError(DataError):
+    """A split that cannot be used as it stands."""
+
+
+class PatientTwice(SplitError):
+    """A patient in two splits, or twice in one."""
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        SplitError: another encoding.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SplitError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
+
+
+def read_splits(path: Path, present: Collection[str]) -> dict[str, list[str]]:
+    """The patients of "train", "validation" and "test" by a split file or folder.
+
+    Args:
+        path: a JSON file, a CSV file or a folder, see above. Names of splits in any case; training, val, valid and
+            testing count too.
+        present: the patients of the tree.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        SplitError: the file is garbled, names no patient, a patient twice, or a patient that the tree does not have.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"split file {path} is not there")
+    if path.is_dir():
+        groups = _from_folder(path)
+    elif path.suffix.lower() == ".json":
+        groups = _from_json(path)
+    elif path.suffix.lower() == ".csv":
+        groups = _from_csv(path)
+    else:
+        raise SplitError(f"split file {path}: expected .json, .csv or a folder of text files")
+    check_once(groups, path)
+    named = [patient for ids in groups.values() for patient in ids]
+    if not named:
+        raise SplitError(f"split file {path} names no patient")
+    if unknown := sorted(set(named) - set(present)):
+        raise SplitError(
+            f"split file {path} names {len(unknown)} patients that the tree does not have: {unknown[:5]}; "
+            f"the tree has e.g. {sorted(present)[:3]}: correct the file or complete the tree"
+        )
+    return {split: groups.get(split, []) for split in SPLITS}
+
+
+def check_once(groups: Mapping[str, Sequence[str]], where: Path) -> None:
+    """Raises PatientTwice unless every patient is named once."""
+    counts = Counter(patient for ids in groups.values() for patient in ids)
+    if twice := sorted(patient for patient, count in counts.items() if count > 1):
+        of = [split for split in SPLITS if twice[0] in groups.get(split, ())]
+        raise PatientTwice(
+            f"{where} names {len(twice)} patients more than once, e.g. {twice[:5]} ({twice[0]} in "
+            f"{of}): a patient belongs to one split"
+        )
+
+
+def empty_split(split: str, scheme: str, where: Path, groups: Mapping[str, Sequence[str]]) -> str:
+    """What to say of a split without a patient."""
+    counts = {name: len(ids) for name, ids in groups.items()}
+    return (
+        f"split {split!r} (scheme {scheme!r}) of {where} is empty; patients by split: {counts}: choose another "
+        "split or scheme, or complete the tree"
+    )
+
+
+def by_camus_number(numbers: Mapping[str, int], where: Path) -> dict[str, list[str]]:
+    """Patients 1..350, 351..400 and 401..500, the split of the paper's group.
+
+    Raises:
+        SplitError: a number beyond those of CAMUS.
+    """
+    if strange := [patient for patient, number in numbers.items() if not 1 <= number <= 500]:
+        raise SplitError(f"scheme 'number' knows 1..500, {where} has {strange[:5]}: use scheme 'ratio' or a split file")
+    return {split: [patient for patient, n in numbers.items() if n in span] for split, span in CAMUS_NUMBERS.items()}
+
+
+def by_ratio(numbers: Mapping[str, int], where: Path) -> dict[str, list[str]]:
+    """7:1:2 in the order of the numbers, at least one patient in each; depends on which patients are there.
+
+    Raises:
+        SplitError: fewer than three patients.
+    """
+    if len(numbers) < 3:
+        raise SplitError(f"scheme 'ratio' needs 3 patients, {where} has {sorted(numbers)}: use a split file")
+    names = sorted(numbers, key=lambda patient: (numbers[patient], patient))
+    validation, test = max(1, round(0.1 * len(names))), max(1, round(0.2 * len(names)))
+    train = len(names) - validation - test
+    return {
+        "train": names[:train],
+        "validation": names[train : train + validation],
+        "test": names[train + validation :],
+    }
+
+
+def _from_json(path: Path) -> dict[str, list[str]]:
+    try:
+        content = json.loads(read_text(path), object_pairs_hook=_unique_keys)
+    except (json.JSONDecodeError, KeyError) as error:
+        raise SplitError(f"split file {path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(ids, list) and all(isinstance(patient, str) for patient in ids) for ids in content.values()
+    ):
+        raise SplitError(
+            f'split file {path}: expected {{"train": ["patient0001", ...], "validation": [...], "test": [...]}}'
+        )
+    groups: dict[str, list[str]] = {}
+    for name, ids in content.items():
+        groups.setdefault(_split_named(name, path), []).extend(patient.strip() for patient in ids)
+    return groups
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+        raise KeyError(f"{twice[0]!r} stands there twice")
+    return dict(pairs)
+
+
+def _from_csv(path: Path) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    try:
+        rows = list(csv.reader(read_text(path).splitlines()))
+    except csv.Error as error:
+        raise SplitError(f"split file {path} is not CSV: {error}") from error
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    column = next((header.index(name) for name in PATIENT_COLUMNS if name in header), None)
+    if column is None or "split" not in header:
+        raise SplitError(f"split file {path} has the columns {header}, expected patient and split")
+    for line, row in enumerate(rows[1:], 2):
+        if not any(field.strip() for field in row):
+            continue
+        if len(row) <= max(column, header.index("split")):
+            raise SplitError(f"split file {path}, line {line}: {row} breaks off")
+        split = _split_named(row[header.index("split")], f"{path}, line {line}")
+        groups.setdefault(split, []).append(row[column].strip().removesuffix(".avi"))
+    return groups
+
+
+def _from_folder(path: Path) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(path)):
+        split = ALIASES.get(name.lower().removeprefix("subgroup_").removesuffix(".txt"))
+        if name.lower().endswith(".txt") and split:
+            if split in groups:
+                raise SplitError(
+                    f"split folder {path} has more than one file for {split!r}: {sorted(os.listdir(path))}"
+                )
+            groups[split] = read_text(path / name).split()
+    if not groups:
+        raise SplitError(f"split folder {path} has no train.txt, validation.txt, test.txt or subgroup_*.txt")
+    return groups
+
+
+def _split_named(name: str, where: Path | str) -> str:
+    if (split := ALIASES.get(name.strip().lower())) is None:
+        raise SplitError(f"split file {where} has a split {name!r}, expected {list(SPLITS)}")
+    return split

@@ -1,0 +1,96 @@
+"""data_pipelines.store.stored_clips."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, SupportsIndex, overload
+
+import tensorflow_datasets as tfds
+from google.protobuf.message import DecodeError
+
+from data_pipelines.records import Clip, Skipped, UnreadableRecord
+from data_pipelines.store.builders import BUILDERS, PREPARATION, SKIPPED, SPLITS, NotPrepared, builder_dir
+from data_pipelines.store.shards import decode_clip
+
+
+class StoredClips(Sequence[Clip]):
+    """The clips of a prepared split, read when they are asked for; safe to share between threads, and picklable.
+
+    Attributes:
+        record_ids, patient_ids: of every record, in order.
+        has_labels: whether any frame of the record has a mask.
+        half_cycle_frames: from ED to ES, both included; 0 where they are not known.
+        skipped: what the source has and could not be read.
+    """
+
+    def __init__(self, folder: Path, split: str):
+        self.folder, self.split = Path(folder), split
+        name = self.folder.parent.name
+        command = f"python -m data_pipelines.prepare {name} --data_dir {self.folder.parent.parent}"
+        if not (self.folder / PREPARATION).is_file():
+            raise NotPrepared(f"{self.folder} holds no prepared data set: prepare it: {command}")
+        builder: Any = tfds.builder_from_directory(self.folder)
+        if split not in builder.info.splits:
+            why = json.loads((self.folder / PREPARATION).read_text())["missing"].get(split, "no such split")
+            raise NotPrepared(f"{self.folder} has the splits {[*builder.info.splits]}, not {split!r}: {why}")
+        info = builder.info.splits[split]
+        absent = [path.name for path in info.filepaths if not path.exists()]
+        if absent or sum(path.stat().length for path in info.filepaths) != info.num_bytes:
+            raise NotPrepared(
+                f"{self.folder} is damaged: {absent[:3] or 'a file of another size'} in split {split!r}: "
+                f"prepare it again: {command} --overwrite"
+            )
+        index = json.loads((self.folder / f"index-{split}.json").read_text())
+        self.record_ids: tuple[str, ...] = tuple(index["record_ids"])
+        self.patient_ids: tuple[str, ...] = tuple(index["patient_ids"])
+        self.has_labels: tuple[bool, ...] = tuple(index["has_labels"])
+        self.half_cycle_frames: tuple[int, ...] = tuple(index["half_cycle_frames"])
+        self._records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        return [Skipped(**row) for row in json.loads((self.folder / SKIPPED).read_text())[self.split]]
+
+    def __len__(self) -> int:
+        return len(self.record_ids)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Clip: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Clip]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Clip | list[Clip]:
+        """One clip, or a list of those of a slice.
+
+        Raises:
+            UnreadableRecord: "damaged store", the file on disk is not what was written.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]  # negative, or an IndexError
+        try:
+            return decode_clip(self._records[place])
+        except (RuntimeError, KeyError, ValueError, DecodeError, zlib.error) as error:
+            detail = f"{self.folder}, record {place} of {self.split!r}: {error}: prepare it again with --overwrite"
+            raise UnreadableRecord(self.record_ids[place], "damaged store", detail) from error
+
+    def __repr__(self) -> str:
+        return f"StoredClips({str(self.folder)!r}, {self.split!r}): {len(self)} clips"
+
+    def __reduce__(self) -> tuple:
+        return StoredClips, (self.folder, self.split)  # another process opens its own readers
+
+
+def open_store(data_dir: Path, name: str, split: str) -> StoredClips:
+    """Opens one split of a data set that `python -m data_pipelines.prepare` made.
+
+    Raises:
+        ValueError: another name than "camus", "echonet_dynamic", "simulated_echo", or another split than "train",
+            "validation", "test".
+        NotPrepared: the data set is not there, lacks the split, or lost files.
+    """
+    if name not in BUILDERS or split not in SPLITS:
+        raise ValueError(f"data set {name!r}, split {split!r}: expected one of {[*BUILDERS]} and one of {[*SPLITS]}")
+    return StoredClips(builder_dir(data_dir, name), split)

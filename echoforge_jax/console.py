@@ -1,0 +1,90 @@
+"""What every command shares: its flags, its progress bar, and errors as one message with an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import jax
+import rich.console
+import rich.progress
+from absl import app, logging
+
+from data_pipelines.errors import DataError
+from echoforge_jax.distributed import processes
+from echoforge_jax.errors import FAILED, KILLED_BY_USER, STORAGE, USAGE, ConfigError, EchoForgeError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """Ends the process with a message and an exit code where a known fault is raised inside.
+
+    The code is the error's own (`echoforge_jax.errors`, `data_pipelines.errors`); paths that do not exist or cannot be
+    read count as faults of input (2), a full disk as one of storage (74), and a second Ctrl-C ends with 130. Anything
+    else is a bug: its trace is shown.
+    """
+    logging.set_verbosity(logging.ERROR)  # Orbax and JAX report every one of their own steps otherwise
+    try:
+        yield
+    except (EchoForgeError, DataError) as error:
+        _stop(error, error.exit_code)
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        _stop(error, USAGE)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        _stop(error, STORAGE)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(KILLED_BY_USER)
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(FAILED)
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+    """Parses a command line for `app.run(flags_parser=...)`; a misspelt --config field becomes a message too."""
+    try:
+        return app.parse_flags_with_usage(arguments)
+    except (AttributeError, KeyError) as error:  # what a locked ConfigDict raises
+        text = " ".join(str(error.args[0]).replace("\\n", " ").split())
+        return _stop(ConfigError(f"a --config.* flag names a field that does not exist: {text}"), USAGE)
+
+
+def _stop(error: Exception, code: int) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    if jax.distributed.is_initialized():
+        os._exit(code)  # the other processes must know at once: an ordinary exit would wait for them
+    sys.exit(code)
+
+
+def progress_bar() -> rich.progress.Progress:
+    """A bar with done/total, a note, elapsed and left time; silent where there is no terminal, and in all processes but
+    the main one."""
+    return rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("{task.fields[note]}"),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("left"),
+        rich.progress.TimeRemainingColumn(),
+        console=rich.console.Console(file=sys.stderr),
+        disable=not sys.stderr.isatty() or not processes.is_main(),
+    )
+
+
+def say(message: str) -> None:
+    """A line for the person who watches, from the main process."""
+    if processes.is_main():
+        print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,299 @@
+"""TSF (eq. 3-4) and its memory against plain numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echoforge_jax.models.layers.attention import sine_position_encoding
+from echoforge_jax.models.memory import Memory, empty_memory, mask_pooling, remember, seeded
+from echoforge_jax.models.tsf import DecoderLayer, InContextFusion, TemporalFusion, open_blocked_rows, semantic_maps
+from tests.helpers.oracles import as_float64, attention, dense, feed_forward, layer_norm, perturbed, sigmoid, softmax
+
+
+def f32(x) -> jax.Array:
+    return jnp.asarray(np.asarray(x, np.float32))
+
+
+def frame_tokens(value: float, batch: int = 1, channels: int = 3) -> jax.Array:
+    """Tokens of one frame, recognisable by their value."""
+    return jnp.full((batch, 2, channels), value, jnp.float32)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_eq_3_mask_pooling():
+    rng = np.random.default_rng(0)
+    features, mask = rng.standard_normal((2, 3, 4, 5)), rng.uniform(0, 1, (2, 3, 4))
+    got = np.asarray(mask_pooling(f32(features), f32(mask)))
+    for b in range(2):
+        for k, m in enumerate((mask[b], 1.0 - mask[b])):
+            total = sum(m[u, v] * features[b, u, v] for u in range(3) for v in range(4))
+            np.testing.assert_allclose(got[b, k], total / m.sum(), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_eq_3_an_empty_mask_gives_a_finite_token(value: float):
+    """Foreground empty (0) or background empty (1): that token is zero, the other the plain mean; gradients finite."""
+    features = f32(np.random.default_rng(0).standard_normal((1, 3, 4, 5)))
+    mask = jnp.full((1, 3, 4), value, jnp.float32)
+    tokens = np.asarray(mask_pooling(features, mask))
+    empty, full = (0, 1) if value == 0.0 else (1, 0)
+    assert np.all(tokens[0, empty] == 0.0)
+    np.testing.assert_allclose(tokens[0, full], np.asarray(features).mean(axis=(0, 1, 2)), atol=1e-5)
+    gradient = jax.grad(lambda f: mask_pooling(f, mask).sum())(features)
+    np.testing.assert_allclose(gradient, 1.0 / 12.0, atol=1e-6)
+
+
+def test_eq_3_has_no_gradient_into_the_mask():
+    rng = np.random.default_rng(0)
+    features, mask = f32(rng.standard_normal((1, 3, 4, 5))), f32(rng.uniform(0, 1, (1, 3, 4)))
+    weights = f32(rng.standard_normal((1, 2, 5)))
+    to_features, to_mask = jax.grad(lambda f, m: (mask_pooling(f, m) * weights).sum(), argnums=(0, 1))(features, mask)
+    assert np.all(np.asarray(to_mask) == 0.0)
+    assert np.all(np.asarray(to_features) != 0.0)
+
+
+def test_memory_is_ordered_oldest_to_newest():
+    memory = empty_memory(1, 3, 3, jnp.dtype("float32"))
+    assert not bool(memory.filled.any())
+    for number in range(1, 6):
+        memory = remember(memory, frame_tokens(number))
+        held = list(range(1, number + 1))[-3:]
+        empty = 3 - len(held)
+        np.testing.assert_array_equal(memory.filled[0], [False] * empty + [True] * len(held))
+        np.testing.assert_array_equal(np.asarray(memory.tokens)[0, empty:, 0, 0], held)
+
+
+def test_memory_seed_stands_in_the_newest_slot_where_the_memory_is_empty():
+    """Of two clips, one has a frame behind it and keeps its memory; the other reads its own tokens."""
+    empty = empty_memory(2, 3, 3, jnp.dtype("float32"))
+    one = remember(empty, frame_tokens(1.0, batch=2))
+    mixed = Memory(jnp.stack([empty.tokens[0], one.tokens[1]]), jnp.stack([empty.filled[0], one.filled[1]]))
+    read = seeded(mixed, frame_tokens(7.0, batch=2))
+    np.testing.assert_array_equal(read.filled, [[False, False, True]] * 2)
+    np.testing.assert_array_equal(np.asarray(read.tokens)[:, 2, 0, 0], [7.0, 1.0])
+    assert not bool(mixed.filled[0].any())  # seeding is for reading alone
+
+
+# --- masks ------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None, database=None)
+@given(st.integers(0, 2**24 - 1))
+def test_open_blocked_rows(bits: int):
+    """Rows that are all False become all True, the others stay."""
+    mask = np.array([bits >> i & 1 for i in range(24)], bool).reshape(2, 4, 3)
+    got = np.asarray(open_blocked_rows(jnp.asarray(mask)))
+    for b in range(2):
+        for n in range(4):
+            np.testing.assert_array_equal(got[b, n], mask[b, n] if any(mask[b, n]) else [True] * 3)
+
+
+def test_semantic_maps_sum_over_the_tokens_that_exist():
+    rng = np.random.default_rng(0)
+    logits, masks = rng.standard_normal((2, 4, 2)), rng.standard_normal((2, 4, 3, 5))
+    filled = np.array([[False, True, True, True], [False, False, False, True]])
+    got = np.asarray(semantic_maps(f32(logits), f32(masks), jnp.asarray(filled)))
+    for b in range(2):
+        expected = np.zeros((3, 5, 2))
+        for n in range(4):
+            if filled[b, n]:
+                expected += sigmoid(masks[b, n])[..., None] * softmax(logits[b, n])
+        np.testing.assert_allclose(got[b], expected, atol=1e-5)
+    changed = semantic_maps(
+        f32(np.where(filled[..., None], logits, 50.0)),
+        f32(np.where(filled[..., None, None], masks, 50.0)),
+        jnp.asarray(filled),
+    )
+    np.testing.assert_array_equal(changed, got)
+
+
+# --- eq. 4 ------------------------------------------------------------------------------------------------------------
+
+CHANNELS, HEADS, TOKENS, CELLS = 8, 2, 6, 12
+FILLED = np.array([[False, False, False, False, True, True], [True] * 6])
+
+
+def read_oracle(x, context, p, own=None, seen=None):
+    """Self-attention, cross-attention to the normalised context, feed-forward, of one sample."""
+    x = attention(x, p["self_attention"], may_attend=own)
+    x = attention(x, p["cross_attention"], layer_norm(context, p["context_norm"]), may_attend=seen)
+    return feed_forward(x, p["feed_forward"])
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    rng = np.random.default_rng(0)
+    return {
+        "tokens": rng.standard_normal((2, TOKENS, CHANNELS)).astype(np.float32),
+        "frame": rng.standard_normal((2, CELLS, CHANNELS)).astype(np.float32),
+        "queries": rng.standard_normal((2, TOKENS, CHANNELS)).astype(np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def in_context(inputs):
+    module = InContextFusion(HEADS)
+    tokens, frame, filled = jnp.asarray(inputs["tokens"]), jnp.asarray(inputs["frame"]), jnp.asarray(FILLED)
+    params = perturbed(jax.jit(module.init)(jax.random.key(0), tokens, frame, filled)["params"])
+    return params, jax.jit(lambda tokens, frame: module.apply({"params": params}, tokens, frame, filled))
+
+
+def test_eq_4_in_context_fusion_against_numpy(in_context, inputs):
+    """One set of weights, both ways, each side reading the other's old values."""
+    params, apply = in_context
+    p_sem, f_t = apply(jnp.asarray(inputs["tokens"]), jnp.asarray(inputs["frame"]))
+    p = as_float64(params)
+    assert set(p) == {"self_attention", "cross_attention", "feed_forward", "context_norm"}
+    for b in range(2):
+        tokens, frame = (inputs[name][b].astype(np.float64) for name in ("tokens", "frame"))
+        exists = FILLED[b][None]
+        np.testing.assert_allclose(
+            np.asarray(p_sem)[b][FILLED[b]], read_oracle(tokens, frame, p, own=exists)[FILLED[b]], atol=1e-4
+        )
+        np.testing.assert_allclose(f_t[b], read_oracle(frame, tokens, p, seen=exists), atol=1e-4)
+
+
+def test_eq_4_empty_slots_have_no_influence(in_context, inputs):
+    _, apply = in_context
+    frame = jnp.asarray(inputs["frame"])
+    p_sem, f_t = apply(jnp.asarray(inputs["tokens"]), frame)
+    other_p, other_f = apply(jnp.asarray(np.where(FILLED[..., None], inputs["tokens"], 9.0)), frame)
+    np.testing.assert_array_equal(f_t, other_f)
+    np.testing.assert_array_equal(np.asarray(p_sem)[FILLED], np.asarray(other_p)[FILLED])
+
+
+# --- decoder ----------------------------------------------------------------------------------------------------------
+
+
+def decoder_oracle(queries, prototypes, frame, position, filled, p, separate):
+    """One decoder layer of one sample."""
+    gate = prototypes @ frame.T > 0
+    for row in gate:
+        if not row.any():
+            row[:] = True
+    if separate:
+        queries = attention(queries, p["query_self_attention"], may_attend=filled[None])
+        prototypes = attention(prototypes, p["prototype_self_attention"], may_attend=filled[None])
+    else:
+        joint = np.concatenate([queries, prototypes])
+        joint = attention(joint, p["self_attention"], may_attend=np.concatenate([filled, filled])[None])
+        queries, prototypes = joint[: len(queries)], joint[len(queries) :]
+    values = layer_norm(frame, p["frame_norm"])
+    queries = attention(queries, p["cross_attention"], values + position, values, gate)
+    return feed_forward(queries, p["query_feed_forward"]), feed_forward(prototypes, p["prototype_feed_forward"])
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_decoder_layer_against_numpy(inputs, separate: bool):
+    """Shared or separate self-attention, then cross-attention gated by P . F > 0, a fully blocked query opened."""
+    module = DecoderLayer(HEADS, separate)
+    inputs = dict(inputs, tokens=inputs["tokens"].copy(), frame=np.abs(inputs["frame"]))
+    inputs["tokens"][1, 2] = -1.0  # below every (positive) frame cell: a row that is fully blocked
+    position = sine_position_encoding(3, 4, CHANNELS)
+    arguments = [jnp.asarray(a) for a in (inputs["queries"], inputs["tokens"], inputs["frame"], position, FILLED)]
+    params = perturbed(jax.jit(module.init)(jax.random.key(0), *arguments)["params"])
+    queries, prototypes = jax.jit(module.apply)({"params": params}, *arguments)
+    for b in range(2):
+        expected = decoder_oracle(
+            *(inputs[name][b].astype(np.float64) for name in ("queries", "tokens", "frame")),
+            position.astype(np.float64),
+            FILLED[b],
+            as_float64(params),
+            separate,
+        )
+        np.testing.assert_allclose(np.asarray(queries)[b][FILLED[b]], expected[0][FILLED[b]], atol=1e-4)
+        np.testing.assert_allclose(np.asarray(prototypes)[b][FILLED[b]], expected[1][FILLED[b]], atol=1e-4)
+
+
+def test_position_encoding_tells_every_cell_apart():
+    """Bounded, row-major, half of the channels for the row and half for the column."""
+    encoding = sine_position_encoding(3, 5, 8).reshape(3, 5, 8)
+    assert np.abs(encoding).max() <= 1.0
+    np.testing.assert_array_equal(encoding[..., :4], np.broadcast_to(encoding[:, :1, :4], (3, 5, 4)))
+    np.testing.assert_array_equal(encoding[..., 4:], np.broadcast_to(encoding[:1, :, 4:], (3, 5, 4)))
+    flat = encoding.reshape(15, 8)
+    assert min(np.abs(flat[i] - flat[j]).max() for i in range(15) for j in range(i)) > 0.1
+
+
+# --- the whole frame --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fusion():
+    """One frame of TSF, perturbed parameters; the memories of the two clips hold one frame and three."""
+    module = TemporalFusion(CHANNELS, HEADS, layers=2, memory_frames=3)
+    rng = np.random.default_rng(1)
+    memory = Memory(f32(rng.standard_normal((2, 3, 2, CHANNELS))), jnp.asarray(FILLED[:, ::2]))
+    maps = [f32(rng.standard_normal(s)) for s in ((2, 2, 2, CHANNELS), (2, 8, 8, CHANNELS), (2, 8, 8, CHANNELS))]
+    params = perturbed(jax.jit(module.init)(jax.random.key(0), memory, *maps)["params"], scale=0.2)
+    return params, jax.jit(lambda memory, *maps: module.apply({"params": params}, memory, *maps)), memory, maps
+
+
+def fusion_oracle(tokens, filled, x, e, e_hidden, p):
+    """One frame of one sample: in-context fusion, two decoder layers, masks and the mask head's hidden layer."""
+    exists = np.repeat(filled, 2)
+    tokens = tokens.reshape(-1, CHANNELS) + p["slot_embedding"]
+    frame = x.reshape(-1, CHANNELS)
+    fused = p["in_context_fusion"]
+    prototypes = read_oracle(tokens, frame, fused, own=exists[None])
+    frame = read_oracle(frame, tokens, fused, seen=exists[None])
+    queries, position = p["queries"], sine_position_encoding(*x.shape[:2], CHANNELS).astype(np.float64)
+    for layer in ("decoder_0", "decoder_1"):
+        queries, prototypes = decoder_oracle(queries, prototypes, frame, position, exists, p[layer], False)
+    classes = softmax(dense(layer_norm(queries, p["class_norm"]), p["class_head"]))
+    embedded = dense(layer_norm(prototypes, p["mask_norm"]), p["mask_embedding"])
+    semantic = np.zeros((*e.shape[:2], 2))
+    for n in range(len(exists)):
+        if exists[n]:
+            semantic += sigmoid(e @ embedded[n] / np.sqrt(CHANNELS))[..., None] * classes[n]
+    upsampled = np.asarray(jax.image.resize(f32(frame.reshape(x.shape)), e.shape, "bilinear"), np.float64)
+    hidden = e_hidden + dense(upsampled, p["frame_hidden"]) + dense(semantic, p["semantic_hidden"])
+    return np.maximum(hidden, 0.0)
+
+
+def test_whole_frame_against_numpy(fusion):
+    params, apply, memory, maps = fusion
+    got = apply(memory, *maps)
+    for b in range(2):
+        tokens, filled = np.asarray(memory.tokens, np.float64)[b], np.asarray(memory.filled)[b]
+        expected = fusion_oracle(tokens, filled, *(np.asarray(m, np.float64)[b] for m in maps), as_float64(params))
+        np.testing.assert_allclose(got[b], expected, atol=2e-4)
+    assert 0.1 < float((got > 0).mean()) < 0.9
+
+
+def test_empty_slots_have_no_influence_on_a_frame(fusion):
+    _, apply, memory, maps = fusion
+    expected = np.asarray(apply(memory, *maps))
+    filled = memory.filled[..., None, None]
+    noise = Memory(jnp.where(filled, memory.tokens, 9.0), memory.filled)
+    np.testing.assert_array_equal(apply(noise, *maps), expected)
+    older = Memory(jnp.where(filled, 2.0 * memory.tokens, memory.tokens), memory.filled)
+    assert np.abs(np.asarray(apply(older, *maps)) - expected).max() > 1e-3
+
+
+def test_slot_order_matters_to_a_frame(fusion):
+    """The same three frames remembered in another order give another map: slots know their age."""
+    _, apply, memory, maps = fusion
+    turned = Memory(memory.tokens[:, ::-1], memory.filled)
+    difference = np.abs(np.asarray(apply(turned, *maps)) - np.asarray(apply(memory, *maps)))
+    assert difference[1].max() > 1e-3
+
+
+def test_attention_weights_are_used_by_both_directions():
+    """Eq. 4 has one theta: parameters are as many as one direction needs."""
+    shapes = jax.eval_shape(
+        InContextFusion(HEADS).init,
+        jax.random.key(0),
+        jnp.zeros((1, 2, CHANNELS)),
+        jnp.zeros((1, 4, CHANNELS)),
+        jnp.ones((1, 2), bool),
+    )
+    c = CHANNELS
+    attention_size = 4 * (c * c + c) + 2 * c  # query, key, value, out and the norm before
+    feed_forward_size = 2 * 4 * c * c + 4 * c + c + 2 * c
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 2 * attention_size + feed_forward_size + 2 * c
