@@ -4,8 +4,8 @@
         --config.model.pretrained=resnet50.safetensors
 
 `scripts/reproduce.py parts few_labels10 --scale=real` changes it cell by cell: every cell has the same number of steps
-(five passes over the 699 training clips), whatever the share of labelled patients. Measured: docs/results.md,
-"Accuracy on real hearts".
+(five passes over the 699 training clips), whatever the share of labelled patients. Measured:
+docs/results/real_hearts.md.
 """
 
 from echoforge_jax.config import default_config

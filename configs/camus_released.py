@@ -8,7 +8,7 @@ windows of the 256x256 pictures.
 
 and so on: each stage starts from the one before. On one accelerator a single stage, "gpu", takes their place: whole
 pictures at 256x256 from the ImageNet encoder on, for as many passes as two cores cannot make.
-Measured: docs/results.md, "Accuracy on real hearts".
+Measured: docs/results/real_hearts.md.
 """
 
 from configs.camus_ed_es import get_config as camus_ed_es

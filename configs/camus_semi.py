@@ -3,7 +3,7 @@
     python -m echoforge_jax.train --config=configs/camus_semi.py --config.data.root=CAMUS \
         --config.model.pretrained=resnet50.safetensors
 
-Not measured at the paper's scale (see docs/results.md for what was).
+Not measured at the paper's scale (see docs/results/index.md for what was).
 """
 
 from echoforge_jax.config import default_config

@@ -6,7 +6,7 @@ from Kaiming initialisation first, then windows of 256x256.
     python -m echoforge_jax.train --config=configs/camus_small.py:256 --workdir=runs/small256 \
         --config.data.root=CAMUS_ED_ES --config.training.start_from=runs/small128
 
-Measured: docs/results.md, "Accuracy on real hearts".
+Measured: docs/results/real_hearts.md.
 """
 
 from configs.camus_released import get_config as camus_released

@@ -4,7 +4,7 @@
     python -m echoforge_jax.train --config=configs/simulated_to_real.py --config.data.root=simulated
     python -m echoforge_jax.evaluate --workdir=runs/simulated_to_real --data=CAMUS_ED_ES --split=validation
 
-Measured: docs/results.md, "Simulated to real".
+Measured: docs/results/simulated_to_real.md.
 """
 
 from echoforge_jax.config import default_config

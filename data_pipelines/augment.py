@@ -1,8 +1,8 @@
 """Augmentations with one draw for all frames of a clip.
 
-The paper's four (4.2): gamma, scale, rotation and contrast, in the ranges of the same group's earlier code
-(docs/method.md, section 6). Besides, as options, what an ultrasound machine and a chest do to a picture: speckle,
-shadows, gain, attenuation with depth. Those are sums in log-compressed grey levels, not products.
+The paper's four (4.2): gamma, scale, rotation and contrast, in the ranges of the same group's earlier code.
+Besides, as options, what an ultrasound machine and a chest do to a picture: speckle, shadows, gain, attenuation with
+depth. Those are sums in log-compressed grey levels, not products.
 """
 
 from __future__ import annotations

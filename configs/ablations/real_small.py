@@ -3,7 +3,7 @@
     python scripts/reproduce.py few_labels --scale=real_small --set data.root=CAMUS_ED_ES
 
 128x128, 880 steps of 8 clips, 5 to 13 minutes a cell on one core. The thought was that an untrained encoder leaves
-unlabelled frames more to give; measured, it does not: docs/results.md, "Without ImageNet".
+unlabelled frames more to give; measured, it does not: docs/results/few_labels.md.
 """
 
 from configs.camus_ed_es import get_config as camus_ed_es

@@ -15,7 +15,7 @@ REMATERIALISABLE = ("encoder", "anchor_recalibration", "temporal_fusion")  # tha
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network. Switches are the rows of the paper's Tables 3-5; defaults are docs/method.md's."""
+    """The network. Switches are the rows of the paper's Tables 3-5; defaults are docs/explanation/method.md's."""
 
     encoder_depth: int = 50  # 18 | 50
     encoder_width: int = 64  # channels of conv1

@@ -35,7 +35,7 @@ WITHOUT_CPR = {**FULL, "semi.pseudo_labels": "none"}
 BASELINE = {**WITHOUT_CPR, "model.temporal_fusion": False, "model.anchor_recalibration": False}
 MEAN_TEACHER = {"semi.pseudo_labels": "mean_teacher", "optimizer.ema_decay": 0.99}
 AVERAGE = {"optimizer.ema_decay": 0.99}
-STEADIER_CPR = {  # what the first cells with few labels suggested (docs/results.md)
+STEADIER_CPR = {  # what the first cells with few labels suggested (docs/results/few_labels.md)
     **FULL,
     **AVERAGE,
     "semi.teacher": "average",
@@ -83,7 +83,7 @@ TABLES = {
         Row("CPR", FULL, 94.89),
     ),
     "fig7": tuple(Row(f"K = {k}", {**FULL, "model.neighbours": k}) for k in (1, 4, 8, 16, 32, 64)),
-    "defaults": (  # constants that the paper leaves open (docs/method.md)
+    "defaults": (  # constants that the paper leaves open (docs/explanation/method.md)
         Row("+ TSF + ARC", WITHOUT_CPR),
         Row("+ TSF + ARC, ARC's temperature 0.1", {**WITHOUT_CPR, "model.temperature": 0.1}),
         Row("+ TSF + ARC, no BCE on ARC's mask", {**WITHOUT_CPR, "semi.seed_weight": 0.0}),

@@ -95,5 +95,5 @@ def _open(path: str) -> Any:
     except SafetensorError as error:
         raise ConfigError(
             f"{path} is not a safetensors file ({error}); a torchvision .pth is converted outside this package, see "
-            "docs/method.md, 'Pretrained weights'"
+            "docs/explanation/method.md, 'Pretrained weights'"
         ) from error

@@ -1,8 +1,8 @@
 """Convolutions as this project uses them: NHWC, torchvision's symmetric padding, He initialisation.
 
-Where XLA's own is slow on a CPU, another form of the same arithmetic stands in (docs/results.md has the ratios): a 1x1
-convolution is a matrix product, max pooling is a maximum of shifted maps, and without AVX-512 the gradient of a larger
-kernel is one matrix product a tap. `plain_convolutions` switches all of that off, for the benchmark.
+Where XLA's own form is slow on a CPU, another form of the same arithmetic stands in: a 1x1 convolution is a matrix
+product, max pooling is a maximum of shifted maps, and without AVX-512 the gradient of a larger kernel is one matrix
+product a tap (ratios: docs/explanation/cpu_kernels.md). `plain_convolutions` switches all of that off, for benchmarks.
 """
 
 from __future__ import annotations
