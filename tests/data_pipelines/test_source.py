@@ -52,10 +52,10 @@ def test_a_reversed_half_cycle_is_flipped():
 def test_only_ed_and_es_are_labelled_and_spacing_follows_the_size():
     sampled = sample_clip(make_clip(), frames=4, size=32)
     assert sampled.may_train.tolist() == [True, False, False, True]
-    assert sampled.may_train.all()
+    assert sampled.has_reference.all()
     assert sampled.frames[:, 0, 0].tolist() == [0, 20, 40, 60]
     assert sampled.spacing_mm == pytest.approx((0.5 * 60 / 32, 0.25 * 40 / 32))
-    assert set(np.unique(sampled.mask)) == {0, 1}
+    assert set(np.unique(sampled.cavity)) == {0, 1}
     assert sample_clip(make_clip(), frames=4, size=32, training_labels="all").may_train.all()
 
 
@@ -71,7 +71,7 @@ def test_two_frames_are_never_stretched_to_more():
 def test_masks_go_back_to_where_they_came_from():
     clip = make_clip(size=(120, 80))
     small = sample_clip(clip, frames=7, size=64, training_labels="all")
-    back = to_native(small.mask.astype(np.float32), (120, 80))
+    back = to_native(small.cavity.astype(np.float32), (120, 80))
     reference = clip.label_map == 1
     overlap = 2 * (back.astype(bool) & reference).sum() / (back.sum() + reference.sum())
     assert overlap > 0.95

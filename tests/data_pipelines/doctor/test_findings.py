@@ -14,6 +14,7 @@ from data_pipelines.doctor import sheet as doctor_sheet
 from data_pipelines.doctor.layouts import recognise
 from data_pipelines.formats import camus
 from data_pipelines.formats import echonet_dynamic as echonet
+from data_pipelines.formats.echonet_dynamic.video import write_video
 from data_pipelines.records import ATRIUM, ENDOCARDIUM
 from tests.helpers.trees import edit_csv, make_clip, make_video_clip, remove, write_mhd_tree
 
@@ -76,7 +77,7 @@ def erased(clip, label):
     return dataclasses.replace(clip, label_map=np.where(clip.label_map == label, 0, clip.label_map).astype(np.uint8))
 
 
-def painted(clip, where, value, what="masks"):
+def painted(clip, where, value, what="label_map"):
     array = getattr(clip, what).copy()
     array[where] = value
     return dataclasses.replace(clip, **{what: array})
@@ -255,7 +256,7 @@ def test_echonet(root):
 
 def test_cines(root, capsys):
     root.mkdir()
-    echonet.write_video(np.repeat(fan(), 5, axis=0) + np.uint8(1), 25.0, root / "a.avi")
+    write_video(np.repeat(fan(), 5, axis=0) + np.uint8(1), 25.0, root / "a.avi")
     (root / "note.txt").write_text("not a cine")
     code, report = run(root)
     assert code in (0, 1) and report["layout"] == "a folder of cines" and report["counts"]["fps"]["median"] == 25

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipelines.formats import echonet_dynamic as echonet
-from data_pipelines.formats.echonet_dynamic.tracings import crosses_itself
+from data_pipelines.formats.echonet_dynamic.tracings import chords, crosses_itself, polygon_mask
 from data_pipelines.records import ENDOCARDIUM, UnreadableRecord
 from tests.helpers.trees import edit_csv as edit
 from tests.helpers.trees import make_video_clip as make_clip
@@ -117,14 +117,14 @@ def test_rasterisation_as_published():
     y = np.linspace(3.3, 8.4, 20)
     rows = np.column_stack([np.full(20, 2.4), y, np.full(20, 5.6), y])
     rows = np.concatenate([[[50.0, 50.0, 90.0, 90.0]], rows])
-    mask = echonet.polygon_mask(rows, 12, 11)
+    mask = polygon_mask(rows, 12, 11)
     expected = np.zeros((12, 11), bool)
     expected[3:9, 2:7] = True
     assert np.array_equal(mask, expected)
 
 
 def test_an_outline_that_crosses_itself():
-    rows = echonet.chords(ellipse((112, 112), (50, 56), (32, 20), 0.2))
+    rows = chords(ellipse((112, 112), (50, 56), (32, 20), 0.2))
     assert not crosses_itself(rows)
     assert not crosses_itself(rows.round())
     swapped = rows.copy()
@@ -140,7 +140,7 @@ def test_chords_read_back_as_the_mask(length, ratio, angle, cut):
     mask = ellipse((112, 112), (56, 56), (length, ratio * length), angle)
     rows, columns = np.ogrid[:112, :112]
     mask &= np.cos(angle) * (rows - 56) + np.sin(angle) * (columns - 56) <= cut * length
-    drawn = echonet.polygon_mask(echonet.chords(mask), 112, 112)
+    drawn = polygon_mask(chords(mask), 112, 112)
     assert dice(mask, drawn) > 0.93
 
 
@@ -260,10 +260,10 @@ def test_trees_that_are_none(tree):
     [
         {"es_index": 0},
         {"ed_index": None},
-        {"labelled": np.zeros(8, bool)},
+        {"has_reference": np.zeros(8, bool)},
         {"view": "2CH"},
         {"patient_id": "0X99"},
-        {"masks": np.zeros((8, 112, 112), np.uint8)},
+        {"label_map": np.zeros((8, 112, 112), np.uint8)},
     ],
 )
 def test_the_writer_refuses(tmp_path, changes):

@@ -14,6 +14,7 @@ from data_pipelines import prepare, store
 from data_pipelines.formats import camus
 from data_pipelines.records import UnreadableRecord
 from data_pipelines.simulator.cohort import write_cohort
+from data_pipelines.splits import SPLITS
 from data_pipelines.store import shards
 
 TINY = ("--patients", "3", "--frames", "2", "--size", "32")
@@ -91,18 +92,19 @@ def test_interrupted_and_run_again_gives_the_same_bytes_without_repeating(tree, 
     second = reading(monkeypatch)
     assert from_camus(tree, data) == 0
     assert "going on, 8 of 20 clips there" in capsys.readouterr().err
-    assert first[:8] + second == [e.record_id for split in store.SPLITS for e in camus.index(tree, split)[0]]
+    assert first[:8] + second == [e.record_id for split in SPLITS for e in camus.index(tree, split)[0]]
     assert files(data) == whole
 
 
 def test_a_terminated_process_goes_on(tmp_path, capsys):
     code = (
-        "import sys; from data_pipelines import prepare, shards; shards.ENTRIES_PER_SHARD = 4; sys.exit(prepare.main())"
+        "import sys; from data_pipelines import prepare; from data_pipelines.store import shards;"
+        "shards.ENTRIES_PER_SHARD = 4; sys.exit(prepare.main())"
     )
     size = ("--patients", "8", "--frames", "2", "--size", "32")
     command = [sys.executable, "-c", code, "simulated_echo", "--data_dir", str(tmp_path / "data"), "--workers", "2"]
     staging = tmp_path / "data" / "simulated_echo" / "1.0.0.unfinished"
-    with subprocess.Popen([*command, *size], cwd=Path(__file__).parents[2], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, *size], cwd=Path(__file__).parents[3], stderr=subprocess.PIPE) as process:
         while not (staging / "train-00000.json").exists():
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.005)

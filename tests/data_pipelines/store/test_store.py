@@ -142,7 +142,8 @@ def test_another_process_reads_the_same_without_tensorflow(data_dir):
     clips = store.open_store(data_dir, "camus", "test")
     assert clips[0].view == "2CH"  # the readers are open now
     code = (
-        "import pickle, sys; from data_pipelines.shards import encode_clip; clips = pickle.load(sys.stdin.buffer);"
+        "import pickle, sys; from data_pipelines.store.shards import encode_clip;"
+        "clips = pickle.load(sys.stdin.buffer);"
         "print([encode_clip(clip).hex() for clip in clips] + sorted({'tensorflow', 'jax'} & {*sys.modules}))"
     )
     command = [sys.executable, "-W", "error", "-c", code]
