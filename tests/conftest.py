@@ -3,21 +3,19 @@
 import os
 from pathlib import Path
 
-# These programs run for moments, and compiling them is what takes the time: no optimisation, and the emitter of fusions
-# that compiles twice as fast (of jaxlib 0.10.2, which requirements.txt pins).
-FAST_COMPILATION = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
-)
+import pytest
+
+pytest.register_assert_rewrite("tests.helpers")
+
+from tests.helpers.xla import FAST_COMPILATION
+
 _FLAGS = (os.environ.get("XLA_FLAGS", ""), FAST_COMPILATION, "--xla_force_host_platform_device_count=4")
 os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
-import dataclasses
-
 import jax
-import pytest
 from jaxtyping import install_import_hook
 
 _HOOK = install_import_hook(["echoforge_jax", "data_pipelines"], "beartype.beartype")
@@ -27,6 +25,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 from echoforge_jax.config import Config, DataConfig, ModelConfig
+from tests.helpers.configs import TINY_MODEL
 
 
 @pytest.fixture(scope="session")
@@ -38,18 +37,6 @@ def real_data() -> Path:
     return Path(folder)
 
 
-TINY_MODEL = ModelConfig(
-    encoder_depth=18,
-    encoder_width=8,
-    channels=16,
-    heads=2,
-    neighbours=4,
-    decoder_layers=1,
-    input_mean=(0.2,),
-    input_std=(0.2,),
-)
-
-
 @pytest.fixture(scope="session")
 def tiny_model() -> ModelConfig:
     """Every part of the method at a size that compiles in seconds."""
@@ -59,7 +46,3 @@ def tiny_model() -> ModelConfig:
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     return Config(model=TINY_MODEL, data=DataConfig(size=32, frames=3, batch_clips=4))
-
-
-def with_model(config: Config, **changes) -> Config:
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))

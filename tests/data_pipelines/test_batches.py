@@ -12,8 +12,8 @@ from data_pipelines.augment import Augmentation
 from data_pipelines.batches import BatchError, Stream, TrainingBatches, allocate_rows, labelled_patients
 from data_pipelines.records import SampledClip
 from data_pipelines.sampling import resize_cine, sample_clip
-from tests.data_pipelines.test_source import make_clip
 from tests.helpers import trees
+from tests.helpers.clips import make_clip
 
 
 def sampled_clips(count: int) -> list[SampledClip]:

@@ -1,35 +1,15 @@
 """Sampling and resizing of clips, and reading a split with broken files in it."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from data_pipelines.formats import camus
 from data_pipelines.preprocessing import to_native
-from data_pipelines.records import Clip, UnreadableRecord
+from data_pipelines.records import UnreadableRecord
 from data_pipelines.sampling import draw_half_cycle, ed_to_es, resize_cine, sample_clip, uniform_frames
 from data_pipelines.source import EmptySplit, Source, load_split
 from data_pipelines.splits import SplitError
-
-
-def make_clip(frames: int = 7, ed: int = 0, es: int | None = None, size: tuple[int, int] = (60, 40), **changes) -> Clip:
-    """Frame t is grey level 10 t; an LV block above an atrium block."""
-    masks = np.zeros((frames, *size), np.uint8)
-    masks[:, 15:35, 15:25], masks[:, 40:52, 15:25] = 1, 3
-    grey = np.broadcast_to((10 * np.arange(frames, dtype=np.uint8))[:, None, None], masks.shape).copy()
-    clip = Clip(
-        frames=grey,
-        label_map=masks,
-        has_reference=np.ones(frames, bool),
-        ed_index=ed,
-        es_index=frames - 1 if es is None else es,
-        spacing_mm=(0.5, 0.25),
-        fps=30.0,
-        patient_id="patient0001",
-        view="4CH",
-    )
-    return dataclasses.replace(clip, **changes)
+from tests.helpers.clips import make_clip
 
 
 @pytest.mark.parametrize("last", [1, 8, 9, 10, 19, 23])

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from echoforge_jax.training.recorder import read_metrics
-from tests.conftest import FAST_COMPILATION
+from tests.helpers.xla import FAST_COMPILATION
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {

@@ -10,7 +10,7 @@ from echoforge_jax.evaluation.evaluator import score_clips
 from echoforge_jax.evaluation.patients import score_ejection_fraction
 from echoforge_jax.report.selection import pick_animations, pick_curves
 from tests.helpers.browser import Browser, find
-from tests.report.test_report import build, moving, rows
+from tests.helpers.reports import build, moving, rows
 
 ROWS = "[...document.querySelectorAll('table.sortable tbody tr')]"
 

@@ -10,7 +10,7 @@ from echoforge_jax.evaluation.statistics import compare_paired
 from echoforge_jax.reproduction.speed import measure_speed, write_table2
 from echoforge_jax.reproduction.study import CAMUS, ECHONET, Cell, Study, configured, read_base, summarise_cell
 from echoforge_jax.reproduction.tables import FULL, TABLES, write_table, write_table1
-from tests.reproduction.conftest import SMALL, put, scored_cell
+from tests.helpers.study import SMALL, put, scored_cell
 
 
 def names(table):

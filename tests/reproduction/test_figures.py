@@ -13,7 +13,7 @@ from echoforge_jax.reproduction.figures import FIGURES, draw
 from echoforge_jax.reproduction.speed import write_table2
 from echoforge_jax.reproduction.study import Cell, Study
 from echoforge_jax.reproduction.tables import FULL, TABLES, write_table
-from tests.reproduction.conftest import put, scored_cell
+from tests.helpers.study import put, scored_cell
 
 
 def check(files, count):

@@ -27,7 +27,7 @@ from echoforge_jax.training.loop import Outcome, train
 from echoforge_jax.training.recorder import read_metrics
 from echoforge_jax.training.run_folder import claim
 from echoforge_jax.training.state import initial_state, make_optimizer
-from tests.conftest import FAST_COMPILATION
+from tests.helpers.xla import FAST_COMPILATION
 
 REPOSITORY = Path(__file__).parents[2]
 

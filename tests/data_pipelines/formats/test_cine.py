@@ -14,8 +14,8 @@ from data_pipelines.formats.camus.images import nifti_bytes
 from data_pipelines.formats.cine import sector
 from data_pipelines.formats.cine.moving_pictures import natural_order
 from data_pipelines.records import UnreadableRecord, summarise_skipped
-from tests.data_pipelines.formats.test_sector import fan, screen, speckle
 from tests.helpers.dicom_files import jpeg_422_file, picture, region, write
+from tests.helpers.screens import fan, screen, speckle
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 

@@ -15,7 +15,7 @@ from data_pipelines.source import EmptySplit, Source, load_split
 from data_pipelines.store.builders import NotPrepared
 from data_pipelines.store.lazy_clips import LazyClips, open_lazily
 from echoforge_jax.training.data import withhold_labels
-from tests.data_pipelines.test_source import make_clip
+from tests.helpers.clips import make_clip
 
 FRAMES, SIZE = 3, 16
 
