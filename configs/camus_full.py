@@ -6,10 +6,10 @@
 Not measured. A model of `camus_semi.py` needs no second training: `python -m echoforge_jax.evaluate --protocol=full`.
 """
 
-from configs.camus_semi import get_config as camus_semi
+from echoforge_jax.config.files import load_config_file
 
 
 def get_config():
-    config = camus_semi()
+    config = load_config_file("camus_semi")
     config.evaluation.protocols = ("full",)
     return config

@@ -11,7 +11,7 @@ pictures at 256x256 from the ImageNet encoder on, for as many passes as two core
 Measured: docs/results/real_hearts.md.
 """
 
-from configs.camus_ed_es import get_config as camus_ed_es
+from echoforge_jax.config.files import load_config_file
 
 IN_TURN = {  # stages of two cores from 192x192 on: an epoch is half of the clips
     "data.batch_clips": 4,
@@ -97,7 +97,7 @@ STAGES = {
 def get_config(stage: str = "128"):
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
-    config = camus_ed_es()
+    config = load_config_file("camus_ed_es")
     config.semi.pseudo_labels = "none"  # every frame is labelled
     config.update_from_flattened_dict(STAGES[stage])
     return config

@@ -9,7 +9,7 @@ from Kaiming initialisation first, then windows of 256x256.
 Measured: docs/results/real_hearts.md.
 """
 
-from configs.camus_released import get_config as camus_released
+from echoforge_jax.config.files import load_config_file
 
 STAGES = {"128": "128", "256": "windows"}  # each like that stage of the large network
 
@@ -27,7 +27,7 @@ def use_small_network(config) -> None:
 def get_config(stage: str = "128"):
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
-    config = camus_released(STAGES[stage])
+    config = load_config_file("camus_released", STAGES[stage])
     use_small_network(config)
     config.optimizer.learning_rate = 1e-3
     if stage == "128":

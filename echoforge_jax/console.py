@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from typing import NoReturn
 import jax
 import rich.console
 import rich.progress
-from absl import app, logging
+from absl import flags, logging
 
 from data_pipelines.errors import DataError
+from echoforge_jax.config.files import resolve_flag
 from echoforge_jax.distributed import processes
-from echoforge_jax.errors import FAILED, KILLED_BY_USER, STORAGE, USAGE, ConfigError, EchoForgeError
+from echoforge_jax.errors import FAILED, KILLED_BY_USER, OK, STORAGE, USAGE, ConfigError, EchoForgeError
+from echoforge_jax.flags_help import HELP_FLAGS, help_text
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -53,12 +56,40 @@ def errors_as_messages() -> Iterator[None]:
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
-    """Parses a command line for `app.run(flags_parser=...)`; a misspelt --config field becomes a message too."""
+    """Parses a command line for `app.run(flags_parser=...)`.
+
+    The value of `--config` may be the name of a configuration that ships with the project. `--help` prints a short help
+    and ends the process. A fault in a flag ends it with a message and exit code 2.
+    """
+    if any(argument in HELP_FLAGS for argument in arguments[1:]):
+        print(help_text())
+        sys.exit(OK)
     try:
-        return app.parse_flags_with_usage(arguments)
+        return flags.FLAGS(_with_config_paths(arguments))
+    except flags.Error as error:
+        text = re.sub(
+            r"Error whilst parsing config file:.*\n(?:ConfigError|ValueError): ", "", str(error), flags=re.DOTALL
+        )
+        return _stop(ConfigError(f"{text.strip()} (--help lists the flags)"), USAGE)
     except (AttributeError, KeyError) as error:  # what a locked ConfigDict raises
         text = " ".join(str(error.args[0]).replace("\\n", " ").split())
         return _stop(ConfigError(f"a --config.* flag names a field that does not exist: {text}"), USAGE)
+    except ConfigError as error:
+        return _stop(error, USAGE)
+
+
+def _with_config_paths(arguments: list[str]) -> list[str]:
+    """Replaces the names in `--config=NAME` and `--config NAME` by paths."""
+    resolved = list(arguments)
+    for i, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag not in ("--config", "-config"):
+            continue
+        if equals:
+            resolved[i] = f"{flag}={resolve_flag(value)}"
+        elif i + 1 < len(arguments):
+            resolved[i + 1] = resolve_flag(arguments[i + 1])
+    return resolved
 
 
 def _stop(error: Exception, code: int) -> NoReturn:

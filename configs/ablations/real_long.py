@@ -6,11 +6,11 @@ r"""Few labels, longer: `configs/camus_ed_es.py` with ten times the steps, for o
 128x128, 4400 steps of 8 clips: do unlabelled frames help once the labelled ones are exhausted? Not run yet.
 """
 
-from configs.camus_ed_es import get_config as camus_ed_es
+from echoforge_jax.config.files import load_config_file
 
 
 def get_config():
-    config = camus_ed_es()
+    config = load_config_file("camus_ed_es")
     config.training.epochs = 100
     config.training.validate_every_epochs = 20
     config.training.checkpoint_every_epochs = 100

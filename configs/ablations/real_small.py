@@ -6,13 +6,12 @@
 unlabelled frames more to give; measured, it does not: docs/results/few_labels.md.
 """
 
-from configs.camus_ed_es import get_config as camus_ed_es
-from configs.camus_small import use_small_network
+from echoforge_jax.config.files import load_config_file
 
 
 def get_config():
-    config = camus_ed_es()
-    use_small_network(config)
+    config = load_config_file("camus_ed_es")
+    config.model.update(load_config_file("camus_small").model)
     config.optimizer.learning_rate = 1e-3
     config.training.epochs = 20
     config.training.validate_every_epochs = 4

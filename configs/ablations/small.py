@@ -4,11 +4,11 @@ The quickstart's network on three times its patients. `scripts/reproduce.py --sc
 cell by cell; by hand: `python -m echoforge_jax.train --config=configs/ablations/small.py`.
 """
 
-from configs.quickstart import get_config as quickstart
+from echoforge_jax.config.files import load_config_file
 
 
 def get_config():
-    config = quickstart()
+    config = load_config_file("quickstart")
     config.data.simulate.patients = 150  # 105 train, 15 validation, 30 test
     config.data.simulate.frames = 16
     config.data.frames = 10

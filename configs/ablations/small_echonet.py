@@ -4,11 +4,11 @@
 `python -m echoforge_jax.train --config=configs/ablations/small_echonet.py`.
 """
 
-from configs.ablations.small import get_config as small
+from echoforge_jax.config.files import load_config_file
 
 
 def get_config():
-    config = small()
+    config = load_config_file("ablations/small")
     config.data.format = "echonet_dynamic"
     config.data.views = ("4CH",)
     config.data.simulate.size = 112

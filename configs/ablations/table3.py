@@ -3,7 +3,7 @@
 Paper (CAMUS-Semi mDice): 88.52, 92.36, 93.43, 94.89. Not measured at that scale.
 """
 
-from configs.camus_semi import get_config as camus_semi
+from echoforge_jax.config.files import load_config_file
 
 ROWS = ("baseline", "tsf", "tsf_arc", "tsf_arc_cpr")
 
@@ -11,7 +11,7 @@ ROWS = ("baseline", "tsf", "tsf_arc", "tsf_arc_cpr")
 def get_config(row: str = "tsf_arc_cpr"):
     if row not in ROWS:
         raise ValueError(f"row {row!r} is not in Table 3; expected one of {', '.join(ROWS)}")
-    config = camus_semi()
+    config = load_config_file("camus_semi")
     config.model.temporal_fusion = row != "baseline"
     config.model.anchor_recalibration = row in ("tsf_arc", "tsf_arc_cpr")
     config.semi.pseudo_labels = "reforging" if row == "tsf_arc_cpr" else "none"

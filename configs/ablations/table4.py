@@ -3,10 +3,10 @@
 Paper (CAMUS-Semi mDice): 94.52, 94.89, 94.96, 94.91. Not measured at that scale.
 """
 
-from configs.camus_semi import get_config as camus_semi
+from echoforge_jax.config.files import load_config_file
 
 
 def get_config(anchors: str = "2"):
-    config = camus_semi()
+    config = load_config_file("camus_semi")
     config.model.anchors = int(anchors)
     return config

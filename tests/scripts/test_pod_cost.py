@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs.echonet_dynamic import get_config
 from echoforge_jax.config import Config, read_config
+from echoforge_jax.config.files import load_config_file
 from scripts.pod_cost import collectives_of, program_key, row, seconds_of
 
 PROGRAM = """
@@ -98,7 +98,7 @@ def test_committed_plans_are_found_again():
     files = list((Path(__file__).parents[2] / "docs" / "results" / "pods").glob("*.json"))
     assert files
     for file in files:
-        found, config = json.loads(file.read_text()), read_config(get_config())
+        found, config = json.loads(file.read_text()), read_config(load_config_file("echonet_dynamic"))
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, dtype=found["dtype"]))
         key = program_key(config, found["clips_per_chip"], found["jax"], found["libtpu"])
         assert file.stem.endswith(key), f"{file.name}: its step is now {key}"

@@ -1,0 +1,86 @@
+"""Finds and loads configuration files: by path, or by the name of one that ships with the project."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from pathlib import Path
+
+import ml_collections
+
+from echoforge_jax.errors import ConfigError
+
+_PACKAGE = Path(__file__).parents[1]
+# A wheel holds the configurations inside the package; a checkout holds them beside it.
+_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+
+
+def config_names() -> list[str]:
+    """Lists the configurations that ship with the project, e.g. "quickstart" and "ablations/small"."""
+    folder = _folder()
+    if folder is None:
+        return []
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.py"))
+
+
+def find_config(name_or_path: str | Path) -> Path:
+    """Finds a configuration file.
+
+    Args:
+        name_or_path: path of a file; or the name of a configuration that ships with the project, such as "quickstart",
+            "ablations/small" or "configs/quickstart.py". A file that exists comes first.
+
+    Raises:
+        ConfigError: there is no such file and no such name; the message lists the names and the closest one.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    folder, name = _folder(), path.with_suffix("").as_posix().removeprefix("configs/")
+    names = config_names()
+    if folder and path.suffix in ("", ".py") and name in names:
+        return folder / f"{name}.py"
+    close = difflib.get_close_matches(name, names, n=1)
+    raise ConfigError(
+        f"--config={name_or_path}: no such file, and no configuration has that name"
+        + (f"; did you mean {close[0]}?" if close else ".")
+        + f" Expected a Python file with get_config(), or one of: {', '.join(names) or '(none installed)'}"
+    )
+
+
+def load_config_file(name_or_path: str | Path, argument: str | None = None) -> ml_collections.ConfigDict:
+    """Loads a configuration file and calls its `get_config`.
+
+    Args:
+        name_or_path: as for `find_config`.
+        argument: what follows the colon in `--config=NAME:ARGUMENT`; None calls `get_config()` without one.
+
+    Returns:
+        The values, still locked against misspelt fields; `echoforge_jax.config.read_config` makes a `Config` of them.
+
+    Raises:
+        ConfigError: the file is not found, or it defines no `get_config`.
+    """
+    path = find_config(name_or_path)
+    spec = importlib.util.spec_from_file_location(f"echoforge_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is no Python file; expected one with get_config()")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"{path} defines no get_config(); expected a function that returns the configuration")
+    return module.get_config() if argument is None else module.get_config(argument)
+
+
+def resolve_flag(value: str) -> str:
+    """Turns the value of a `--config` flag, NAME_OR_PATH or NAME_OR_PATH:ARGUMENT, into PATH or PATH:ARGUMENT.
+
+    Raises:
+        ConfigError: as `find_config`.
+    """
+    name, colon, argument = value.partition(":")
+    return f"{find_config(name)}{colon}{argument}"
+
+
+def _folder() -> Path | None:
+    return next((folder for folder in _FOLDERS if folder.is_dir()), None)
