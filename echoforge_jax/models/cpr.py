@@ -28,13 +28,9 @@ def channel_attention(
 
 
 class Reforging(nn.Module):
-    """Wq, Wk and Wv of CPR, as Q = F_L Wq, K = F_U Wk, V = F_U Wv.
-
-    With `residual` F_U is added to A V^T: eq. 6 has no such term, its source of the attention (UCTransNet) has.
-    """
+    """Wq, Wk and Wv of CPR, as Q = F_L Wq, K = F_U Wk, V = F_U Wv."""
 
     channels: int
-    residual: bool = False
 
     @nn.compact
     def __call__(
@@ -49,7 +45,7 @@ class Reforging(nn.Module):
         f_l = labelled.astype(jnp.float32).reshape(n, h * w, c)
         f_u = unlabelled.astype(jnp.float32).reshape(n, h * w, c)
         reforged = channel_attention(dense["query"](f_l), dense["key"](f_u), dense["value"](f_u))
-        return (f_u + reforged if self.residual else reforged).reshape(n, h, w, c)
+        return reforged.reshape(n, h, w, c)
 
 
 def prototypes(features: Float[Array, "n h w c"], mask: Float[Array, "n h w"]) -> Float[Array, "n two c"]:

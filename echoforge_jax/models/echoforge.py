@@ -1,4 +1,4 @@
-"""EchoForge assembled: encoder, pyramid, ARC, TSF over the frames of a clip (CPR: see `reforging.py`).
+"""EchoForge assembled: encoder, pyramid, ARC, TSF over the frames of a clip (CPR: see `cpr.py`).
 
 Everything but TSF runs on all frames at once; TSF is a scan over frames whose carry is the memory. A clip in one call
 and its frames one by one, with the memory handed on, are the same computation.
@@ -31,14 +31,12 @@ class Outputs(NamedTuple):
         features: F, the features before the logits at stride 4, (b, t, h, w, c). CPR reads them.
         seed_logits: the soft mask of ARC (or, without ARC, of the seed head) at stride 8; None for the baseline.
         uncertain_share: share of ARC's patches inside the uncertain interval, (b, t); None without ARC.
-        surroundings_logits: log-odds of myocardium and left atrium at stride 4, (b, t, h, w, 2); None without heads.
     """
 
     logits: Float[Array, "b t H W"]
     features: Float[Array, "b t h w c"]
     seed_logits: Float[Array, "b t i j"] | None
     uncertain_share: Float[Array, "b t"] | None
-    surroundings_logits: Float[Array, "b t h w two"] | None = None
 
 
 class FrameMaps(NamedTuple):
@@ -78,12 +76,8 @@ class EchoForge(nn.Module):
             self.seed_head = nn.Dense(1)
         if c.temporal_fusion:
             self.e_hidden = nn.Dense(c.channels, dtype=dtype)
-            self.temporal_fusion = TemporalFusion(
-                c.channels, c.heads, c.decoder_layers, c.memory_frames, c.separate_self_attention, dtype
-            )
+            self.temporal_fusion = TemporalFusion(c.channels, c.heads, c.decoder_layers, c.memory_frames, dtype)
         self.head = nn.Dense(1)
-        if c.surroundings:
-            self.surroundings_head = nn.Dense(2)
 
     def initial_memory(self, batch: int) -> Memory:
         """The memory before the first frame."""
@@ -146,8 +140,7 @@ class EchoForge(nn.Module):
             for m in (seed_logits, uncertain)
         )
         logits = einops.rearrange(logits, "(b t) h w 1 -> b t h w", b=batch)
-        around = self.surroundings_head(features.astype(jnp.float32)) if c.surroundings else None
-        return Outputs(logits, features, seed_logits, uncertain, around), memory
+        return Outputs(logits, features, seed_logits, uncertain), memory
 
     def fuse_frame(self, memory: Memory, frame: FrameMaps) -> tuple[Memory, Float[Array, "b h w c"]]:
         """One frame of the scan: read the memory, make F, and enter the memory with the frame's own predicted mask."""

@@ -62,11 +62,10 @@ class InContextFusion(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Queries and prototypes share one self-attention (or each its own, `separate`); the queries take masked
+    """Queries and prototypes share one self-attention; the queries take masked
     cross-attention to the frame; each side has its own feed-forward."""
 
     heads: int
-    separate: bool
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -80,16 +79,10 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Float[Array, "b n c"], Float[Array, "b n c"]]:
         gate = jnp.einsum("bnc,bpc->bnp", prototypes, frame, preferred_element_type=jnp.float32) > 0
         gate = open_blocked_rows(gate)
-        if self.separate:
-            queries = Attention(self.heads, self.dtype, name="query_self_attention")(queries, mask=filled[:, None])
-            prototypes = Attention(self.heads, self.dtype, name="prototype_self_attention")(
-                prototypes, mask=filled[:, None]
-            )
-        else:
-            joint = jnp.concatenate([queries, prototypes], axis=1)
-            exists = jnp.concatenate([filled, filled], axis=1)
-            joint = Attention(self.heads, self.dtype, name="self_attention")(joint, mask=exists[:, None])
-            queries, prototypes = jnp.split(joint, 2, axis=1)
+        joint = jnp.concatenate([queries, prototypes], axis=1)
+        exists = jnp.concatenate([filled, filled], axis=1)
+        joint = Attention(self.heads, self.dtype, name="self_attention")(joint, mask=exists[:, None])
+        queries, prototypes = jnp.split(joint, 2, axis=1)
         values = nn.LayerNorm(dtype=self.dtype, name="frame_norm")(frame)
         queries = Attention(self.heads, self.dtype, name="cross_attention")(
             queries, values + position[None].astype(values.dtype), values, mask=gate
@@ -106,7 +99,6 @@ class TemporalFusion(nn.Module):
     heads: int = 8
     layers: int = 3
     memory_frames: int = 3
-    separate: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -132,7 +124,7 @@ class TemporalFusion(nn.Module):
         queries = jnp.broadcast_to(queries[None].astype(frame.dtype), prototypes.shape)
         position = jnp.asarray(sine_position_encoding(grid[0], grid[1], self.channels))
         for layer in range(self.layers):
-            queries, prototypes = DecoderLayer(self.heads, self.separate, self.dtype, name=f"decoder_{layer}")(
+            queries, prototypes = DecoderLayer(self.heads, self.dtype, name=f"decoder_{layer}")(
                 queries, prototypes, frame, position, filled
             )
         class_logits = nn.Dense(2, name="class_head")(nn.LayerNorm(name="class_norm")(queries.astype(jnp.float32)))

@@ -44,7 +44,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def make_networks(config: Config) -> Networks:
-    return Networks(EchoForge(config.model), Reforging(config.model.channels, config.semi.reforging_residual))
+    return Networks(EchoForge(config.model), Reforging(config.model.channels))
 
 
 def make_optimizer(config: OptimizerConfig, total_steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:

@@ -79,10 +79,6 @@ def total_loss(
         per_frame = losses.cross_entropy_from_logits(outputs.seed_logits, coarse).mean((2, 3))
         metrics["seed_bce"] = part.labelled * losses.weighted_mean(per_frame, labelled)
         total = total + config.semi.seed_weight * metrics["seed_bce"]
-    if outputs.surroundings_logits is not None:
-        around = surroundings_loss(outputs.surroundings_logits, batch["label_map"], labelled)
-        metrics["surroundings"] = part.labelled * around
-        total = total + config.semi.surroundings_weight * metrics["surroundings"]
     if outputs.uncertain_share is not None:
         valid = jnp.broadcast_to(batch["valid"][:, None], labelled.shape)
         metrics["uncertain_patch_share"] = losses.weighted_mean(outputs.uncertain_share, valid)

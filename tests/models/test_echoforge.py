@@ -149,7 +149,6 @@ SWITCHES = {
     "4 stages": {"encoder_stages": 4},
     "group norm": {"norm": "group"},
     "frozen norm": {"norm": "frozen"},
-    "separate self-attention": {"separate_self_attention": True},
     "narrow ResNet-50": {"encoder_depth": 50},
     "three input channels": {"input_mean": (0.4, 0.5, 0.6), "input_std": (0.2, 0.3, 0.4)},
     "bfloat16": {"dtype": "bfloat16"},
@@ -192,8 +191,7 @@ def test_every_switch_initialises_and_runs(tiny_model: ModelConfig, switch: str)
     assert params["encoder"]["conv1"]["kernel"].shape == (7, 7, len(config.input_mean), config.encoder_width)
     if config.temporal_fusion:
         decoder = params["temporal_fusion"]["decoder_0"]
-        assert ("query_self_attention" in decoder) is config.separate_self_attention
-        assert ("self_attention" in decoder) is not config.separate_self_attention
+        assert "self_attention" in decoder
     assert jax.tree.map(jnp.shape, updates.get("batch_stats", {})) == jax.tree.map(
         jnp.shape, variables.get("batch_stats", {})
     )

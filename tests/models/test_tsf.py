@@ -170,28 +170,23 @@ def test_eq_4_empty_slots_have_no_influence(in_context, inputs):
 # --- decoder ----------------------------------------------------------------------------------------------------------
 
 
-def decoder_oracle(queries, prototypes, frame, position, filled, p, separate):
+def decoder_oracle(queries, prototypes, frame, position, filled, p):
     """One decoder layer of one sample."""
     gate = prototypes @ frame.T > 0
     for row in gate:
         if not row.any():
             row[:] = True
-    if separate:
-        queries = attention(queries, p["query_self_attention"], may_attend=filled[None])
-        prototypes = attention(prototypes, p["prototype_self_attention"], may_attend=filled[None])
-    else:
-        joint = np.concatenate([queries, prototypes])
-        joint = attention(joint, p["self_attention"], may_attend=np.concatenate([filled, filled])[None])
-        queries, prototypes = joint[: len(queries)], joint[len(queries) :]
+    joint = np.concatenate([queries, prototypes])
+    joint = attention(joint, p["self_attention"], may_attend=np.concatenate([filled, filled])[None])
+    queries, prototypes = joint[: len(queries)], joint[len(queries) :]
     values = layer_norm(frame, p["frame_norm"])
     queries = attention(queries, p["cross_attention"], values + position, values, gate)
     return feed_forward(queries, p["query_feed_forward"]), feed_forward(prototypes, p["prototype_feed_forward"])
 
 
-@pytest.mark.parametrize("separate", [False, True])
-def test_decoder_layer_against_numpy(inputs, separate: bool):
-    """Shared or separate self-attention, then cross-attention gated by P . F > 0, a fully blocked query opened."""
-    module = DecoderLayer(HEADS, separate)
+def test_decoder_layer_against_numpy(inputs):
+    """Shared self-attention, then cross-attention gated by P . F > 0, a fully blocked query opened."""
+    module = DecoderLayer(HEADS)
     inputs = dict(inputs, tokens=inputs["tokens"].copy(), frame=np.abs(inputs["frame"]))
     inputs["tokens"][1, 2] = -1.0  # below every (positive) frame cell: a row that is fully blocked
     position = sine_position_encoding(3, 4, CHANNELS)
@@ -204,7 +199,6 @@ def test_decoder_layer_against_numpy(inputs, separate: bool):
             position.astype(np.float64),
             FILLED[b],
             as_float64(params),
-            separate,
         )
         np.testing.assert_allclose(np.asarray(queries)[b][FILLED[b]], expected[0][FILLED[b]], atol=1e-4)
         np.testing.assert_allclose(np.asarray(prototypes)[b][FILLED[b]], expected[1][FILLED[b]], atol=1e-4)
@@ -244,7 +238,7 @@ def fusion_oracle(tokens, filled, x, e, e_hidden, p):
     frame = read_oracle(frame, tokens, fused, seen=exists[None])
     queries, position = p["queries"], sine_position_encoding(*x.shape[:2], CHANNELS).astype(np.float64)
     for layer in ("decoder_0", "decoder_1"):
-        queries, prototypes = decoder_oracle(queries, prototypes, frame, position, exists, p[layer], False)
+        queries, prototypes = decoder_oracle(queries, prototypes, frame, position, exists, p[layer])
     classes = softmax(dense(layer_norm(queries, p["class_norm"]), p["class_head"]))
     embedded = dense(layer_norm(prototypes, p["mask_norm"]), p["mask_embedding"])
     semantic = np.zeros((*e.shape[:2], 2))
