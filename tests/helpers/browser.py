@@ -12,8 +12,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+REQUIRED_BY = ("CI", "ECHOFORGE_REQUIRE_BROWSER")
+"""Environment variables; where one is set, a machine without a browser fails the tests."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",  # root has no user namespace to make one in
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+)
 MOVE_PIPES = """
 import os, sys
 pipes = [os.dup(int(fd)) for fd in sys.argv[1:3]]
@@ -24,16 +38,25 @@ LIMIT_S = 60
 
 
 def find() -> str | None:
-    """The browser on this machine, or None."""
+    """Returns the path of this machine's browser, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def find_or_skip() -> str:
+    """Returns the path of this machine's browser; without one, skips the test, or fails it where one is required."""
+    program = find()
+    if program is None:
+        required = any(os.environ.get(name, "") not in ("", "0", "false") for name in REQUIRED_BY)
+        (pytest.fail if required else pytest.skip)(
+            f"found none of {', '.join(NAMES)} on PATH, so the report's script is not run: apt-get install chromium"
+        )
+    return program
 
 
 class Browser:
     """One page of a browser; `events` keeps everything it reported."""
 
-    def __init__(self, profile: Path):
-        program = find()
-        assert program
+    def __init__(self, program: str, profile: Path):
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
         arguments = [str(theirs_in), str(theirs_out), program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]

@@ -9,7 +9,7 @@ from PIL import Image
 from echoforge_jax.evaluation.evaluator import score_clips
 from echoforge_jax.evaluation.patients import score_ejection_fraction
 from echoforge_jax.report.selection import pick_animations, pick_curves
-from tests.helpers.browser import Browser, find
+from tests.helpers.browser import Browser, find_or_skip
 from tests.helpers.reports import build, moving, rows
 
 ROWS = "[...document.querySelectorAll('table.sortable tbody tr')]"
@@ -17,8 +17,7 @@ ROWS = "[...document.querySelectorAll('table.sortable tbody tr')]"
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    if find() is None:
-        pytest.skip("no Chromium on this machine: the report's script is not run")
+    program = find_or_skip()
     folder = tmp_path_factory.mktemp("browser")
     cases = moving()
     patients = score_ejection_fraction(cases)
@@ -27,7 +26,7 @@ def browser(tmp_path_factory):
     for row, stated in zip(ef_rows, (100.0, 9.5, None), strict=False):  # as texts they sort otherwise
         row["ef_stated_percent"] = stated
     build(folder / "report.html", moving=animations, curves=pick_curves(cases, patients), ef_rows={"semi": ef_rows})
-    with Browser(folder / "profile") as browser:
+    with Browser(program, folder / "profile") as browser:
         browser.open(folder / "report.html")
         yield browser
 
