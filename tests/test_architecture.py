@@ -30,7 +30,7 @@ pytestmark = pytest.mark.fast
 # An import goes down, or stays on its floor; the ground first.
 FLOORS = (
     {"errors", "provenance"},
-    {"config", "distributed"},
+    {"config", "distributed", "networks", "flags_help"},
     {"console", "evaluation", "models"},
     {"weights", "report"},
     {"training"},
@@ -38,6 +38,7 @@ FLOORS = (
     {"scoring"},
     {"train", "evaluate", "export"},
     {"reproduction"},
+    {"completion", "command", "__main__"},
 )
 FLOOR = {f"echoforge_jax.{name}": number for number, names in enumerate(FLOORS) for name in names}
 JAX = ("jax", "flax", "optax", "orbax")
@@ -53,7 +54,7 @@ UNFINISHED = pytest.mark.xfail(strict=True, reason="true when the rebuilt parts 
 
 def test_every_module_stands_on_a_floor_and_imports_from_its_own_or_a_lower_one():
     rooms = {room(name) for name in modules() if name.startswith("echoforge_jax.")}
-    assert rooms - FLOOR.keys() - {"echoforge_jax.__main__"} == set(), "name its floor in FLOORS"
+    assert rooms - FLOOR.keys() == set(), "name its floor in FLOORS"
     assert FLOOR.keys() - rooms == set(), "FLOORS names what is not there"
     assert [
         f"{name} imports {other}"
