@@ -1,4 +1,8 @@
-"""echoforge_jax.distributed.sharding."""
+"""Meshes and shardings of training.
+
+The batch axis is split over all devices. The state is replicated, except that large arrays are split over the axis
+`fsdp` where the mesh has one.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,11 @@ BATCH_AXES = ("data", "fsdp")
 
 
 def make_mesh(spec: Sequence[tuple[str, int]], devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh from ((axis, size), ...); one size may be -1 for what is left.
+    """Makes a mesh from the sizes of its axes.
+
+    Args:
+        spec: ((axis, size), ...); one size may be -1 and takes the devices that are left.
+        devices: None takes all devices.
 
     Raises:
         ConfigError: the sizes do not multiply to the number of devices, an axis is neither `data` nor `fsdp` or stands
@@ -36,12 +44,21 @@ def make_mesh(spec: Sequence[tuple[str, int]], devices: Sequence[Any] | None = N
 
 
 def batch_parts(mesh: Mesh) -> int:
-    """Into how many equal parts the batch axis is cut: one a device."""
+    """Counts the equal parts into which the batch axis is cut: one for each device."""
     return math.prod(mesh.shape[axis] for axis in BATCH_AXES if axis in mesh.shape)
 
 
 def check_batch(mesh: Mesh, batch_clips: int, accumulate: int = 1) -> None:
-    """The global batch must divide into equal parts a device (and, of those, equal parts to accumulate)."""
+    """Checks that the global batch divides into equal parts.
+
+    Args:
+        mesh: of the training.
+        batch_clips: clips of the global batch.
+        accumulate: micro-batches into which each device's part is cut.
+
+    Raises:
+        ConfigError: it does not.
+    """
     parts = batch_parts(mesh) * accumulate
     if batch_clips % parts:
         each = f" in {accumulate} parts each" if accumulate > 1 else ""
@@ -52,21 +69,29 @@ def check_batch(mesh: Mesh, batch_clips: int, accumulate: int = 1) -> None:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+    """Keeps a whole copy of an array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def over_batch(mesh: Mesh) -> NamedSharding:
-    """The leading axis split over all devices."""
+    """Splits the leading axis over all devices."""
     return NamedSharding(mesh, PartitionSpec(tuple(axis for axis in BATCH_AXES if axis in mesh.shape)))
 
 
 def state_shardings(mesh: Mesh, shapes: Any, split_from: int) -> Any:
-    """Where each array of a state lives: with an axis `fsdp`, large arrays are split along their longest side that it
-    divides (ZeRO-3: parameters, moments, averages alike); all others are replicated.
+    """Decides where each array of a state lives.
+
+    Where the mesh has an axis `fsdp`, a large array is split along its longest side that this axis divides (ZeRO-3,
+    Rajbhandari et al. 2020: parameters, moments and averages alike). All others are replicated.
 
     Args:
+        mesh: of the training.
         shapes: a tree of arrays or of `jax.ShapeDtypeStruct`.
-        split_from: elements of the smallest array that is split; smaller ones cost more to gather than to keep.
+        split_from: number of elements of the smallest array that is split; smaller ones cost more to gather than to
+            keep.
+
+    Returns:
+        A tree of shardings, of the structure of `shapes`.
     """
     across = mesh.shape.get("fsdp", 1)
 
@@ -81,7 +106,16 @@ def state_shardings(mesh: Mesh, shapes: Any, split_from: int) -> Any:
 
 
 def in_parts(batch: Any, mesh: Mesh, parts: int) -> Any:
-    """A batch as `parts` smaller ones along a new first axis; each device cuts up its own rows, nothing moves."""
+    """Cuts a batch into micro-batches along a new first axis. Each device cuts its own rows, so nothing moves.
+
+    Args:
+        batch: a tree of arrays (n, ...), split over the devices along n.
+        mesh: of the training.
+        parts: number of micro-batches p.
+
+    Returns:
+        The same tree with arrays (p, n / p, ...).
+    """
     devices, rows = batch_parts(mesh), over_batch(mesh).spec[0]
 
     def cut(values: jax.Array) -> jax.Array:
@@ -92,6 +126,11 @@ def in_parts(batch: Any, mesh: Mesh, parts: int) -> Any:
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-    """This process's rows of a batch -> global arrays, sharded over the batch axis."""
+    """Makes global arrays, split over the batch axis, from this process's rows of a batch.
+
+    Args:
+        batch: NumPy arrays (n, ...) by name, with the rows of this process.
+        mesh: of the training.
+    """
     sharding = over_batch(mesh)
     return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}

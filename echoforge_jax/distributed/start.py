@@ -1,8 +1,8 @@
-"""Many processes as one JAX: who launched them, the start itself, and why it failed.
+"""Joins the processes of a run into one JAX, and ends them with a message where one is missing or lost.
 
-The engine is JAX's own multi-controller runtime (`jax.distributed`), which knows SLURM, Open MPI, Kubernetes and Cloud
-TPU. What is added: a check against what the launcher promised, and an end with a message and an exit code where JAX
-would abort. Every process signs a roll in the run's folder, so that a time-out can name who is missing.
+The engine is JAX's own multi-controller runtime (`jax.distributed`). What is added: a check of what the launcher
+promised, and an end with a message and an exit code where JAX would abort. Every process leaves its name in the run's
+folder, so that a time-out can say who is missing.
 """
 
 from __future__ import annotations
@@ -18,115 +18,59 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import jax
 
+from echoforge_jax.distributed.launch import Launch, Runtime, check_launch, find_launch
 from echoforge_jax.errors import LAUNCH, LaunchError
 
-TIMEOUT_S = 300.0
 # What JAX's runtime and its collectives (Gloo, NCCL) say where another process does not answer: a status, then why.
 LOST = re.compile(
     r"^(UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED|CANCELLED)\b"
     r"|^(UNKNOWN|INTERNAL|FAILED_PRECONDITION):.*(?i:gloo|nccl|connection|heartbeat|barrier)",
     re.DOTALL,
 )
-ROLL = "processes"
-SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+Mode = Literal["auto", "on", "off"]
+PRESENCE = "processes"  # folder in that of the run, one file for each process that has appeared
 
 
 @dataclasses.dataclass(frozen=True)
-class Launch:
-    """What a launcher promised this process.
+class Patience:
+    """How long to wait for other processes.
 
     Attributes:
-        launcher: its name.
-        processes, process: how many there are, and which this one is; None where the launcher does not say.
-        port: of the coordinator, where it is known beforehand.
-        devices: accelerators over all processes; None where it does not say.
-        coordinator: "host:port" where it was given by hand; otherwise JAX finds it.
+        start_s: seconds for all processes to appear.
+        heartbeat_s: seconds of silence after which a process counts as lost.
     """
 
-    launcher: str
-    processes: int | None = None
-    process: int | None = None
-    devices: int | None = None
-    coordinator: str | None = None
-    port: int | None = None
-
-
-def find_launch(environment: Mapping[str, str]) -> Launch | None:
-    """The launcher that started this process, by the variables that it documents; None for a process on its own.
-
-    What a launcher does not say, ECHOFORGE_PROCESSES and ECHOFORGE_DEVICES (over all processes) may promise.
-    """
-    launch = _launcher(environment)
-    if launch is None:
-        return None
-    processes, devices = environment.get("ECHOFORGE_PROCESSES"), environment.get("ECHOFORGE_DEVICES")
-    return dataclasses.replace(
-        launch,
-        processes=launch.processes or (int(processes) if processes else None),
-        devices=launch.devices or (int(devices) if devices else None),
-    )
-
-
-def _launcher(environment: Mapping[str, str]) -> Launch | None:
-    of = environment.get
-    if all(name in environment for name in SLURM):
-        nodes, gpus = of("SLURM_JOB_NUM_NODES"), of("SLURM_GPUS_ON_NODE")
-        devices = int(nodes) * int(gpus) if nodes and gpus and gpus.isdigit() else None
-        port = int(of("JAX_COORDINATOR_PORT", 61440 + int(environment["SLURM_JOB_ID"]) % 4096))  # JAX's own choice
-        launch = Launch("SLURM", int(environment["SLURM_NTASKS"]), int(environment["SLURM_PROCID"]), devices, port=port)
-        return launch if launch.processes != 1 or (devices or 1) > 1 else None
-    if "OMPI_COMM_WORLD_SIZE" in environment:
-        size = int(environment["OMPI_COMM_WORLD_SIZE"])
-        return Launch("Open MPI", size, int(environment["OMPI_COMM_WORLD_RANK"])) if size > 1 else None
-    hosts = [host for host in (of("TPU_PROCESS_ADDRESSES") or of("TPU_WORKER_HOSTNAMES") or "").split(",") if host]
-    if len(hosts) > 1:
-        worker = of("TPU_WORKER_ID")
-        return Launch("Cloud TPU", len(hosts), int(worker) if worker else None)
-    if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
-        return Launch("Kubernetes", None, int(environment["JOB_COMPLETION_INDEX"]))
-    return None
-
-
-def given_by_hand(coordinator: str, processes: int | None, process: int | None) -> Launch:
-    """A launch by flags.
-
-    Raises:
-        LaunchError: "HOST:PORT" cannot be read, or a number is missing.
-    """
-    port = coordinator.rpartition(":")[2]
-    if not port.isdigit() or processes is None or process is None or not 0 <= process < processes:
-        raise LaunchError(
-            f"--coordinator={coordinator} --processes={processes} --process_id={process}; expected HOST:PORT, the "
-            "number of processes and which one this is, from 0"
-        )
-    return Launch("--coordinator", processes, process, None, coordinator, int(port))
+    start_s: float = 300.0
+    heartbeat_s: int = 100
 
 
 def start(
-    mode: str,
-    roll: Path,
-    by_hand: Launch | None = None,
-    timeout_s: float = TIMEOUT_S,
-    heartbeat_s: int = 100,
-    environment: Mapping = os.environ,
+    mode: Mode,
+    run_folder: Path,
+    *,
+    launch: Launch | None = None,
+    patience: Patience | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> None:
     """Joins the processes of a run into one JAX, before any other use of it.
 
     Args:
-        mode: "off": this process alone. "auto": together where a launcher of several is found. "on": together, or fail.
-        roll: folder that all processes see; each leaves its name there.
-        by_hand: how many processes there are, which this is and who coordinates, where no launcher says so.
-        timeout_s: for all processes to appear.
-        heartbeat_s: a process that is silent for so long is lost.
+        mode: "off": this process runs alone. "auto": it joins others where a launcher of several processes is found.
+            "on": it joins others, or fails.
+        run_folder: a folder that all processes see; each leaves its name there.
+        launch: given by hand; None finds the launcher in the environment.
+        patience: how long to wait for other processes; None takes the defaults.
+        environment: variables of this process.
 
     Raises:
         LaunchError: no launcher (mode "on"), the runtime could not start, or it holds other processes or devices than
             promised. A process that never appears ends this one with exit code LAUNCH and a message.
     """
-    launch = by_hand or find_launch(environment)
+    launch, patience = launch or find_launch(environment), patience or Patience()
     if mode == "off" or (mode == "auto" and launch is None):
         return
     if launch is None:
@@ -135,28 +79,30 @@ def start(
             "srun, mpirun or scripts/kubernetes, or give --coordinator=HOST:PORT --processes=N --process_id=I"
         )
     began = time.time()
-    write_presence(roll, launch)
+    write_presence(run_folder, launch)
     if launch.process == 0 and launch.port is not None:
         _check_port(launch.port)
-    given_up = threading.Timer(timeout_s, _give_up, (roll, launch, began, timeout_s, environment))
-    given_up.daemon = True
-    given_up.start()
+    timer = threading.Timer(patience.start_s, _give_up, (run_folder, launch, began, patience.start_s, environment))
+    timer.daemon = True
+    timer.start()
     try:
         jax.distributed.initialize(
             launch.coordinator,
             launch.processes if launch.coordinator else None,
             launch.process if launch.coordinator else None,
-            initialization_timeout=int(timeout_s) + 60,
-            heartbeat_timeout_seconds=heartbeat_s,
+            initialization_timeout=int(patience.start_s) + 60,
+            heartbeat_timeout_seconds=patience.heartbeat_s,
         )
-        devices = jax.devices()  # waits for all processes, so inside the watch as well
+        runtime = Runtime.current()  # waits for all processes, so the timer still runs
     except (RuntimeError, ValueError) as error:
-        raise LaunchError(f"the processes of {launch.launcher} did not come together: {error}{_why(error)}") from error
+        raise LaunchError(
+            f"the processes of {launch.launcher} did not come together: {error}{_advice(error)}"
+        ) from error
     finally:
-        given_up.cancel()
-    check(launch, jax.process_count(), len(devices), jax.local_device_count(), jax.default_backend())
+        timer.cancel()
+    check_launch(launch, runtime)
     print(
-        f"process {jax.process_index()} of {jax.process_count()} holds {jax.local_device_count()} of {len(devices)} "
+        f"process {jax.process_index()} of {runtime.processes} holds {runtime.local_devices} of {runtime.devices} "
         f"devices ({launch.launcher}, {socket.gethostname()})",
         file=sys.stderr,
         flush=True,
@@ -164,7 +110,7 @@ def start(
 
 
 def is_lost(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, says that another process of this run is gone."""
+    """Tells whether an error, or its cause, says that another process of this run is gone."""
     while error is not None and jax.process_count() > 1:
         if isinstance(error, (jax.errors.JaxRuntimeError, ValueError)) and LOST.search(str(error)):  # JAX raises both
             return True
@@ -174,9 +120,11 @@ def is_lost(error: BaseException | None) -> bool:
 
 @contextmanager
 def exit_if_process_lost() -> Iterator[None]:
-    """Ends this process where another has been lost: JAX then fails in a collective operation, and an ordinary exit
-    would wait for the lost one. (Where it does not fail, JAX aborts all processes itself once it
-    misses the lost one's heartbeat.)"""
+    """Ends this process with exit code LAUNCH where another one has been lost.
+
+    JAX then fails in a collective operation, and an ordinary exit would wait for the lost process. Where JAX does not
+    fail, it aborts all processes itself once it misses the heartbeat of the lost one.
+    """
     try:
         yield
     except Exception as error:
@@ -192,37 +140,8 @@ def exit_if_process_lost() -> Iterator[None]:
         os._exit(LAUNCH)
 
 
-def check(launch: Launch, processes: int, devices: int, local_devices: int, backend: str) -> None:
-    """Compares what JAX holds with what was promised.
-
-    Raises:
-        LaunchError: they differ.
-    """
-    if launch.processes is not None and processes != launch.processes:
-        raise LaunchError(
-            f"{launch.launcher} promised {launch.processes} processes, JAX holds {processes}: each probably runs "
-            "alone; look for JAX_COORDINATOR_ADDRESS or --distributed=off in the job"
-        )
-    if launch.devices is not None and backend != "cpu" and devices != launch.devices:
-        one_each = local_devices == 1 and devices == processes and backend != "tpu"
-        raise LaunchError(
-            f"{launch.launcher} promised {launch.devices} accelerators, JAX holds {devices} in {processes} processes: "
-            + (
-                "each process sees one GPU of its node, so start one process a GPU (--ntasks-per-node = GPUs a node)"
-                if one_each
-                else "look at CUDA_VISIBLE_DEVICES and --gpus-per-task (TPU: the slice's type and TPU_VISIBLE_CHIPS): "
-                "a process may hide devices from the others"
-            )
-        )
-    if launch.devices is not None and backend == "cpu" and launch.devices:
-        raise LaunchError(
-            f"{launch.launcher} promised {launch.devices} accelerators, but JAX runs on the CPU: install "
-            "echoforge_jax[cuda] (or [tpu]), and look at JAX_PLATFORMS"
-        )
-
-
 def _check_port(port: int) -> None:
-    """JAX ends with a segmentation fault where its coordinator's port is taken, so look first.
+    """Looks whether a port is free, because JAX ends with a segmentation fault where its coordinator's port is taken.
 
     Raises:
         LaunchError: something listens there.
@@ -239,42 +158,61 @@ def _check_port(port: int) -> None:
             ) from error
 
 
-def write_presence(roll: Path, launch: Launch) -> None:
+def write_presence(run_folder: Path, launch: Launch) -> None:
+    """Writes a file that says that this process has appeared, where the launcher numbers its processes.
+
+    Args:
+        run_folder: a folder that all processes see.
+        launch: of this process.
+    """
     if launch.process is None:
         return
-    folder = roll / ROLL
+    folder = run_folder / PRESENCE
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-    (folder / f"{launch.process}.json").write_text(json.dumps(about), encoding="utf-8")
+    presence = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+    (folder / f"{launch.process}.json").write_text(json.dumps(presence), encoding="utf-8")
 
 
-def read_presence(roll: Path, since: float) -> dict[int, str]:
-    """Processes that have signed the roll since a time (seconds of the epoch), with their hosts."""
-    found = {}
-    for file in (roll / ROLL).glob("*.json"):
+def read_presence(run_folder: Path, *, since: float) -> dict[int, str]:
+    """Reads which processes have appeared.
+
+    Args:
+        run_folder: a folder that all processes see.
+        since: seconds of the epoch; files of earlier runs are older.
+
+    Returns:
+        The host of each process that has appeared, by the number of the process.
+    """
+    hosts = {}
+    for file in (run_folder / PRESENCE).glob("*.json"):
         try:
-            about = json.loads(file.read_text(encoding="utf-8"))
+            presence = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            continue  # being written
-        if about["time"] >= since:
-            found[int(file.stem)] = about["host"]
-    return found
+            continue  # another process is writing it
+        if presence["time"] >= since:
+            hosts[int(file.stem)] = presence["host"]
+    return hosts
 
 
-def missing_text(launch: Launch, there: Mapping[int, str]) -> str:
-    """Who is there and who is not, in words."""
-    hosts = ", ".join(f"{process} ({host})" for process, host in sorted(there.items())) or "none"
+def describe_presence(launch: Launch, hosts: Mapping[int, str]) -> str:
+    """Says in words which processes have appeared and which have not.
+
+    Args:
+        launch: how many there should be.
+        hosts: of the processes that have appeared (`read_presence`).
+    """
+    there = ", ".join(f"{process} ({host})" for process, host in sorted(hosts.items())) or "none"
     if launch.processes is None:
-        return f"processes that have signed in: {hosts}"
-    missing = [process for process in range(launch.processes) if process not in there]
-    return f"{len(missing)} of {launch.processes} processes are missing: {missing}; there: {hosts}"
+        return f"processes that have signed in: {there}"
+    missing = [process for process in range(launch.processes) if process not in hosts]
+    return f"{len(missing)} of {launch.processes} processes are missing: {missing}; there: {there}"
 
 
-def _give_up(roll: Path, launch: Launch, began: float, timeout_s: float, environment: Mapping[str, str]) -> None:
-    """Ends this process where JAX would abort it without a word."""
-    there = read_presence(roll, began - timeout_s)
-    text = f"error: no common start after {timeout_s:.0f} s; {missing_text(launch, there)}"
-    if launch.processes is not None and len(there) == launch.processes:
+def _give_up(run_folder: Path, launch: Launch, began: float, start_s: float, environment: Mapping[str, str]) -> None:
+    """Ends this process with a message where JAX would abort it without one."""
+    hosts = read_presence(run_folder, since=began - start_s)
+    text = f"error: no common start after {start_s:.0f} s; {describe_presence(launch, hosts)}"
+    if launch.processes is not None and len(hosts) == launch.processes:
         text += "; all have signed in, so they cannot reach the coordinator: look at firewalls and its port"
     if proxies := sorted(name for name in environment if name.lower() in ("http_proxy", "https_proxy", "all_proxy")):
         text += f"; proxy variables are set ({', '.join(proxies)}) and can block the connection: unset them"
@@ -282,7 +220,7 @@ def _give_up(roll: Path, launch: Launch, began: float, timeout_s: float, environ
     os._exit(LAUNCH)
 
 
-def _why(error: Exception) -> str:
+def _advice(error: Exception) -> str:
     if "kubernetes" in str(error).lower():
         return " (pip install kubernetes, and give the pod's account the right to read pods and jobs)"
     return ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from data_pipelines.files import write_atomically
 from echoforge_jax.config import Config, differences, flatten
 from echoforge_jax.console import say
-from echoforge_jax.distributed.start import ROLL
+from echoforge_jax.distributed.start import PRESENCE
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.provenance import git_commit
 
@@ -57,7 +57,7 @@ def claim(workdir: Path, config: Config) -> None:
                 f"{workdir} holds a run of another configuration:\n" + "\n".join(differing) + "\nuse another --workdir"
             )
         return
-    if workdir.exists() and any(p.name not in ("simulated", ROLL) for p in workdir.iterdir()):
+    if workdir.exists() and any(p.name not in ("simulated", PRESENCE) for p in workdir.iterdir()):
         raise ConfigError(f"{workdir} is not empty and holds no run (config.json is missing); use another --workdir")
     workdir.mkdir(parents=True, exist_ok=True)
     about = {

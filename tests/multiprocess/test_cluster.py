@@ -12,19 +12,9 @@ import jax
 import pytest
 
 from echoforge_jax.console import FAILED
-from echoforge_jax.distributed.start import (
-    LAUNCH,
-    ROLL,
-    Launch,
-    check,
-    exit_if_process_lost,
-    find_launch,
-    given_by_hand,
-    missing_text,
-    read_presence,
-    start,
-)
-from echoforge_jax.errors import CheckpointError, LaunchError
+from echoforge_jax.distributed.launch import Launch, Runtime, check_launch, find_launch, launch_by_hand
+from echoforge_jax.distributed.start import PRESENCE, describe_presence, exit_if_process_lost, read_presence, start
+from echoforge_jax.errors import LAUNCH, CheckpointError, LaunchError
 
 SLURM = {
     "SLURM_JOB_ID": "7",
@@ -82,9 +72,9 @@ def test_launchers_are_known_by_their_variables(environment, expected):
 )
 def test_what_jax_holds_is_compared_with_the_promise(launch, held, message):
     if not message:
-        return check(launch, *held)
+        return check_launch(launch, Runtime(*held))
     with pytest.raises(LaunchError, match=message):
-        check(launch, *held)
+        check_launch(launch, Runtime(*held))
 
 
 def test_together_or_alone_by_the_mode(tmp_path: Path):
@@ -94,29 +84,32 @@ def test_together_or_alone_by_the_mode(tmp_path: Path):
         start("on", tmp_path, environment={})
 
 
-def test_the_roll_forgets_earlier_runs(tmp_path: Path):
-    folder = tmp_path / ROLL
+def test_presence_of_earlier_runs_does_not_count(tmp_path: Path):
+    folder = tmp_path / PRESENCE
     folder.mkdir()
     for process, age_s in ((0, 0), (1, 900), (3, 1)):
-        about = {"host": f"h{process}", "time": time.time() - age_s}
-        (folder / f"{process}.json").write_text(json.dumps(about))
+        presence = {"host": f"h{process}", "time": time.time() - age_s}
+        (folder / f"{process}.json").write_text(json.dumps(presence))
     (folder / "2.json").write_text("{")
-    there = read_presence(tmp_path, time.time() - 60)
+    there = read_presence(tmp_path, since=time.time() - 60)
     assert there == {0: "h0", 3: "h3"}
-    assert missing_text(Launch("SLURM", 4, 0), there) == "2 of 4 processes are missing: [1, 2]; there: 0 (h0), 3 (h3)"
+    assert (
+        describe_presence(Launch("SLURM", 4, 0), there) == "2 of 4 processes are missing: [1, 2]; there: 0 (h0), 3 (h3)"
+    )
 
 
 def _start(
-    roll: Path, processes: int, process: int, port: int, timeout_s: int, then: str = "", **variables: str
+    run_folder: Path, processes: int, process: int, port: int, timeout_s: int, then: str = "", **variables: str
 ) -> subprocess.CompletedProcess:
     program = (
         "import sys; from pathlib import Path; from echoforge_jax.console import errors_as_messages; "
-        "from echoforge_jax.distributed.start import *\n"
+        "from echoforge_jax.distributed.launch import launch_by_hand; "
+        "from echoforge_jax.distributed.start import Patience, start\n"
         "with errors_as_messages(): "
-        "start('on', Path(sys.argv[1]), given_by_hand(sys.argv[4], *map(int, sys.argv[2:4])), "
-        f"float(sys.argv[5])); {then}"
+        "launch = launch_by_hand(sys.argv[4], processes=int(sys.argv[2]), process=int(sys.argv[3])); "
+        f"start('on', Path(sys.argv[1]), launch=launch, patience=Patience(float(sys.argv[5]))); {then}"
     )
-    arguments = [str(roll), str(processes), str(process), f"localhost:{port}", str(timeout_s)]
+    arguments = [str(run_folder), str(processes), str(process), f"localhost:{port}", str(timeout_s)]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | variables
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -174,6 +167,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize("arguments", [("here", 2, 0), ("here:x", 2, 0), ("here:1", 2, 2), ("here:1", None, 0)])
 def test_flags_that_say_too_little_are_refused(arguments):
+    coordinator, processes, process = arguments
     with pytest.raises(LaunchError, match="expected HOST:PORT"):
-        given_by_hand(*arguments)
-    assert given_by_hand("here:81", 2, 1) == Launch("--coordinator", 2, 1, None, "here:81", 81)
+        launch_by_hand(coordinator, processes=processes, process=process)
+    assert launch_by_hand("here:81", processes=2, process=1) == Launch("--coordinator", 2, 1, None, "here:81", 81)
