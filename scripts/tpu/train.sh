@@ -1,8 +1,8 @@
 #!/bin/bash
 # One training on every host of a Cloud TPU slice:
-#   bash scripts/tpu/train.sh NAME ZONE --config=configs/echonet_dynamic.py --workdir=/mnt/shared/runs/echonet \
+#   bash scripts/tpu/train.sh NAME ZONE --config=echonet_dynamic --workdir=/mnt/shared/runs/echonet \
 #       --config.data.root=/mnt/shared/EchoNet-Dynamic
-# The project has to lie in ~/echoforge_jax of every host, with its .venv (README.md beside this file).
+# Every host must hold the project in ~/echoforge_jax, with its .venv (see README.md in this folder).
 set -euo pipefail
 
 if [ "$#" -lt 3 ]; then
