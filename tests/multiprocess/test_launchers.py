@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from echoforge_jax import errors
+from echoforge_jax.config.files import find_config
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -86,4 +87,4 @@ def test_the_jobset_agrees_with_itself():
     assert hopeless["onExitCodes"]["containerName"] == container["name"]
     assert set(hopeless["onExitCodes"]["values"]) == {errors.USAGE, errors.NON_FINITE, errors.STORAGE}  # not 75, 76
     config = next(a for a in container["command"] if a.startswith("--config="))
-    assert (SCRIPTS.parent / config.partition("=")[2]).is_file()
+    assert find_config(config.partition("=")[2]).is_relative_to(SCRIPTS.parent / "configs")
