@@ -1,32 +1,90 @@
-"""Invented scores of finished cells of a study."""
+"""Finished cells without a training: invented scores, and untrained networks on a small simulated population."""
 
-import json
+import dataclasses
+from pathlib import Path
 
-from echoforge_jax.reproduction.study import ROOT, Cell, Study
+import jax
+import jax.numpy as jnp
+import pytest
 
-SMALL = ROOT / "configs/ablations/small.py"
+from data_pipelines.simulator.cohort import write_cohort
+from echoforge_jax.inference import Predictor
+from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.reproduction.cell_result import (
+    CellResult,
+    Distances,
+    EjectionFractionAgreement,
+    ProtocolScores,
+    read_scores,
+)
+from echoforge_jax.reproduction.rows import CAMUS, TABLES
+from echoforge_jax.reproduction.study import Cell, Study, configured, read_base
+from echoforge_jax.scoring import evaluate
+from echoforge_jax.weights.inference_folder import save_inference
+
+SMALL = "ablations/small"
+TINY_SETTINGS = (
+    "data.size=32",
+    "data.frames=4",
+    "model.encoder_width=8",
+    "model.channels=16",
+    "model.heads=2",
+    "model.neighbours=4",
+    "model.decoder_layers=1",
+    "evaluation.protocols=('semi',)",
+    "evaluation.batch_clips=1",
+)
 
 
-def scored_cell(seed: int, shift: float, unit: str = "mm", method: str = "biplane_discs") -> dict:
-    """A cell's JSON: eight patients, Dice 90 % and more, `shift` points better."""
+def invented_scores(
+    seed: int = 0, shift: float = 0.0, unit: str = "mm", method: str = "biplane_discs"
+) -> ProtocolScores:
+    """Scores of eight patients, Dice 90 % and more, `shift` points better."""
     dice = {f"patient{i:04d}": 90 + i / 10 + shift + 0.01 * seed for i in range(8)}
-    return {
-        "seed": seed,
-        "changes": {},
-        "commit": "abc",
-        "simulated": True,
-        "split": "test",
-        "epochs": 3,
-        "protocols": {
-            "semi": {
-                "dice_percent_by_patient": dice,
-                "distances": {unit: {"hd": 6.0, "hd95": 5.0 - shift, "assd": 2.0}},
-                "ejection_fraction": {method: {"pearson_r": 0.9, "bias": -1.0, "sd": 3.0, "n": 8}},
-            }
-        },
-    }
+    return ProtocolScores(
+        dice_percent_by_patient=dice,
+        frames=16,
+        dice_percent=sum(dice.values()) / len(dice),
+        dice_percent_by_phase={},
+        distances={unit: Distances(hd=6.0, hd95=5.0 - shift, assd=2.0)},
+        ejection_fraction={method: EjectionFractionAgreement(pearson_r=0.9, bias=-1.0, sd=3.0, n=8)},
+    )
 
 
-def put(study: Study, cell: Cell, content: dict) -> None:
-    study.results.mkdir(parents=True, exist_ok=True)
-    study.file(cell).write_text(json.dumps(content))
+def write_cell(study: Study, cell: Cell, scores: ProtocolScores) -> CellResult:
+    """Writes a finished cell with these scores under the protocol "semi"."""
+    result = CellResult(
+        data=cell.data,
+        seed=cell.seed,
+        changes=cell.changes,
+        commit="abc",
+        date="2026-11-27",
+        minutes_of_the_last_session=1.0,
+        epochs=3,
+        simulated=True,
+        split="test",
+        protocols={"semi": scores},
+        last_epoch={},
+    )
+    result.write(study.result_file(cell))
+    return result
+
+
+def make_scored_study(folder: Path) -> Study:
+    """A study whose cells of the first and the last row of Table 3 are networks as the initialisation leaves them,
+    really scored on two simulated test clips."""
+    study = Study("small", {}, folder / "results", folder / "work")
+    data = study.work / "simulated"
+    write_cohort(data, patients=6, seed=1, frames=4, size=64)
+    study = dataclasses.replace(study, bases={CAMUS: read_base(SMALL, [f"data.root={data}", *TINY_SETTINGS])})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("echoforge_jax.report.folder.write_report", lambda *_, **__: None)  # has its own tests
+        for row in (TABLES["table3"][0], TABLES["table3"][-1]):
+            cell = Cell.of_row(row, 0)
+            config = configured(study.bases[CAMUS], row.changes)
+            variables = jax.jit(EchoForge(config.model).init)(jax.random.key(0), jnp.zeros((1, 1, 32, 32)))
+            folder = study.run_folder(cell)
+            save_inference(folder / "inference", variables, {"config": dataclasses.asdict(config)})
+            evaluate(config, Predictor(config.model, config.data.size, variables), "test", ("semi",), folder)
+            write_cell(study, cell, read_scores(folder)["semi"])
+    return study
