@@ -166,7 +166,7 @@ def _line(row: Row, cells: Sequence[CellResult], protocol: str) -> Line:
     values = _by_patient([score.dice_percent_by_patient for score in scores])
     low, high = bootstrap_ci(values, seed=0)
     unit = next(iter(scores[0].distances), None)
-    distances = [score.distances[unit] for score in scores if unit in score.distances]
+    distances = [score.distances[unit] for score in scores if unit is not None and unit in score.distances]
     method = _ef_method(row, scores[0])
     agreements = [score.ejection_fraction[method] for score in scores if method in score.ejection_fraction]
     return Line(
