@@ -33,6 +33,9 @@ SUBCOMMANDS = (
     Subcommand("train", "echoforge_jax.train", "Networks", "Trains a network, scores it and writes a report."),
     Subcommand("evaluate", "echoforge_jax.evaluate", "Networks", "Scores a trained network, or masks of any system."),
     Subcommand("export", "echoforge_jax.export", "Networks", "Writes a trained network as one file or a program."),
+    Subcommand(
+        "reproduce", "echoforge_jax.reproduction.command", "Networks", "Makes the tables and figures of the paper."
+    ),
     Subcommand("doctor", "data_pipelines.doctor", "Data", "Checks a data set and lists what is missing or suspicious."),
     Subcommand("prepare", "data_pipelines.prepare", "Data", "Writes a large data set as a store of ArrayRecord files."),
     Subcommand("simulate", "data_pipelines.simulator", "Data", "Writes a simulated data set with known volumes."),

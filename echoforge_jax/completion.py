@@ -73,6 +73,7 @@ FLAGS: dict[str, dict[str, str]] = {
         "config_echonet": _CONFIG,
         "set": _VALUE,
         "set_echonet": _VALUE,
+        "print_config": _VALUE,
         "against": _VALUE,
         "against_echonet": _VALUE,
         "seeds": _VALUE,

@@ -6,7 +6,7 @@
 
 The real step (pseudo-labels included) is compiled for each topology with `jax.experimental.topologies`; of the result
 are read, for one chip: memory, FLOPs, bytes, the compiler's time estimate, and the collectives. From a time
-(`echoforge_jax.reproduction.pods` says which) follow clips/s, hours for 50 epochs of EchoNet-Dynamic, and the
+(`pod_cost.py` says which) follow clips/s, hours for 50 epochs of EchoNet-Dynamic, and the
 efficiency of weak scaling. None of this is measured: the compiler counts a loop's body (TSF's scan over frames) once,
 and input, host and the network between slices are not in it. A whole ResNet-50 step takes many minutes to compile on a
 CPU; each result is kept as JSON under --out and never compiled twice.

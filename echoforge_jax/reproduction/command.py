@@ -1,4 +1,4 @@
-"""The paper's tables and figures, one command each: `python scripts/reproduce.py table3 --scale=small --seeds=1`.
+"""Makes the paper's tables and figures: `echoforge reproduce table3 --scale=small`.
 
 Tables 1 to 6 and Figs. 1d and 4 to 8 are the paper's; "labels" (mean Dice over the share of labelled patients),
 "few_labels5", "few_labels10", "few_labels25" and all of these as "few_labels", "exposure" (how often a label is seen),
@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -98,8 +99,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parses the command line; None takes that of the process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", choices=TARGETS, nargs="+", help="The tables and figures to make.")
+    parser = argparse.ArgumentParser(
+        prog="echoforge reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "target",
+        choices=TARGETS,
+        nargs="+",
+        metavar="TARGET",
+        help=f"Names the tables and figures to make, some of: {', '.join(TARGETS)}.",
+    )
     _add_configuration_flags(parser.add_argument_group("configuration"))
     _add_run_flags(parser.add_argument_group("cells and folders"))
     table1 = parser.add_argument_group("Table 1: other systems")
@@ -245,3 +254,7 @@ def _parse_systems(flag: str, texts: Sequence[str]) -> dict[str, Path]:
             raise ConfigError(f"{flag} {text}: expected NAME=FOLDER")
         systems[name] = Path(folder)
     return systems
+
+
+if __name__ == "__main__":
+    sys.exit(main())

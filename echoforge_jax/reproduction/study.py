@@ -17,6 +17,7 @@ from typing import Any
 import ml_collections
 
 from echoforge_jax.config import Config, default_config, differences, flatten, read_config
+from echoforge_jax.config.files import load_config_file
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.provenance import git_commit
 from echoforge_jax.reproduction.cell_result import CellResult, read_metrics_file, read_scores
@@ -238,32 +239,13 @@ def read_base(name_or_path: str | Path, settings: Sequence[str] = ()) -> Config:
         settings: texts such as "data.root=PATH", each of which sets a field.
 
     Raises:
-        ConfigError: the file is missing, or a field does not exist or cannot hold the value.
+        ConfigError: the configuration is not found, or a field does not exist or cannot hold the value.
     """
     values = load_config_file(name_or_path)
     for setting in settings:
         name, _, text = setting.partition("=")
         _set_field(values, name, text)
     return read_config(values)
-
-
-def load_config_file(name_or_path: str | Path) -> ml_collections.ConfigDict:
-    import importlib.util
-    import sys
-
-    path = Path(name_or_path)
-    if not path.is_file():
-        path = Path(__file__).resolve().parents[2] / "configs" / f"{name_or_path}.py"
-    if not path.is_file():
-        raise ConfigError(f"{path} is missing; expected a file with get_config()")
-    spec = importlib.util.spec_from_file_location("reproduced_config", path)
-    assert spec and spec.loader
-    root = str(Path(__file__).resolve().parents[2])
-    if root not in sys.path:  # configurations import each other from the project's root
-        sys.path.insert(0, root)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
 
 
 def get_field(config: Any, name: str) -> Any:

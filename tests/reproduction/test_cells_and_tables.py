@@ -51,7 +51,7 @@ def test_every_cell_is_a_valid_configuration(name):
         read_base(SMALL, ["optimizer.learning=3"])
     with pytest.raises(ConfigError, match="epochs"):
         read_base(SMALL, ["training.epochs=many"])
-    with pytest.raises(ConfigError, match="smal"):
+    with pytest.raises(ConfigError, match="did you mean ablations/small"):
         read_base("ablations/smal")
 
 
