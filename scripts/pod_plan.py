@@ -1,22 +1,21 @@
-"""What a training step would cost on a TPU slice, from the TPU compiler alone: no TPU is needed.
+"""Plans what a training step would cost on a TPU slice, from the TPU compiler alone: no TPU is needed.
 
     pip install -e .[tpu]
     python scripts/pod_plan.py --topology=v5e:4x4,v5e:16x16 --config=configs/echonet_dynamic.py \
         [--clips_per_chip=4] [--variant=float32|bfloat16|...] [--model=config|small] [--config.model.dtype=bfloat16]
 
-The real step (pseudo-labels included) is compiled for each topology with `jax.experimental.topologies`; of the result
-are read, for one chip: memory, FLOPs, bytes, the compiler's time estimate, and the collectives. From a time
-(`pod_cost.py` says which) follow clips/s, hours for 50 epochs of EchoNet-Dynamic, and the
-efficiency of weak scaling. None of this is measured: the compiler counts a loop's body (TSF's scan over frames) once,
-and input, host and the network between slices are not in it. A whole ResNet-50 step takes many minutes to compile on a
-CPU; each result is kept as JSON under --out and never compiled twice.
+The real step, pseudo-labels included, is compiled for each topology with `jax.experimental.topologies`. The result says
+for one chip: memory, FLOPs, bytes, the compiler's time estimate, and the collectives. From a time (`pod_cost.py` says
+which) follow clips per second, hours for 50 epochs of EchoNet-Dynamic, and the efficiency of weak scaling. None of this
+is measured: the compiler counts the body of a loop (TSF's scan over frames) once, and input, host and the network
+between slices are left out. A whole ResNet-50 step takes many minutes to compile on a CPU; each plan is kept as JSON
+under --out and never compiled twice.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import os
 import re
 import threading
@@ -34,8 +33,10 @@ import jax.numpy as jnp
 from absl import app, flags
 from jax.experimental import topologies
 from ml_collections import config_flags
+from pod_cost import PlannedStep, count_collectives, program_key, table_row
 
 from echoforge_jax.config import Config, read_config
+from echoforge_jax.config.files import find_config
 from echoforge_jax.console import errors_as_messages, parse_flags, say
 from echoforge_jax.distributed import sharding
 from echoforge_jax.errors import ConfigError
@@ -44,16 +45,19 @@ from echoforge_jax.provenance import git_commit
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.state import initial_state, make_networks, make_optimizer
 from echoforge_jax.training.step import make_step
-from scripts.pod_cost import collectives_of, program_key, row
 
 SMALL = {"encoder_depth": 18, "encoder_width": 16, "channels": 16, "heads": 2, "decoder_layers": 1}
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/echonet_dynamic.py", "The training to plan.")
-_TOPOLOGIES = flags.DEFINE_list("topology", "v5e:4x4", "TPU slices, e.g. v5e:4x4,v5e:16x16,v6e:16x16,v5p:8x8x8.")
-_CLIPS = flags.DEFINE_integer("clips_per_chip", 4, "Clips of the batch on each chip.")
-_MODEL = flags.DEFINE_enum("model", "config", ["config", "small"], "small: a network that compiles in a minute.")
-_VARIANT = flags.DEFINE_string("variant", "as configured", "A name for this row of the table.")
-_OUT = flags.DEFINE_string("out", "docs/results/pods", "Folder of the results.")
+_CONFIG = config_flags.DEFINE_config_file("config", str(find_config("echonet_dynamic")), "Names the training to plan.")
+_TOPOLOGIES = flags.DEFINE_list(
+    "topology", "v5e:4x4", "Names the TPU slices, separated by commas, e.g. v5e:4x4,v5e:16x16,v6e:16x16,v5p:8x8x8."
+)
+_CLIPS = flags.DEFINE_integer("clips_per_chip", 4, "Sets how many clips of a batch each chip gets.")
+_MODEL = flags.DEFINE_enum(
+    "model", "config", ["config", "small"], "Chooses the configuration's network, or one that compiles in a minute."
+)
+_VARIANT = flags.DEFINE_string("variant", "as configured", "Names the plan in the table.")
+_OUT = flags.DEFINE_string("out", "docs/results/pods", "Names the folder of the plans.")
 
 
 def configured(config: Config, chips: int) -> Config:
@@ -97,8 +101,8 @@ def compile_step(config: Config, devices: list[Any]) -> Any:
     return step.lower(shapes, batch).compile()
 
 
-def plan(config: Config, topology: str) -> dict[str, Any]:
-    """Everything that the compiler says of one topology."""
+def plan(config: Config, topology: str) -> PlannedStep:
+    """Compiles the step for one topology and reads what the compiler says of it."""
     devices = list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
     config = configured(config, len(devices))
     began = time.monotonic()
@@ -106,34 +110,34 @@ def plan(config: Config, topology: str) -> dict[str, Any]:
         compiled = compile_step(config, devices)
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     cost = cost[0] if isinstance(cost, list) else cost
-    return {
-        "topology": topology,
-        "variant": _VARIANT.value,
-        "chips": len(devices),
-        "clips_per_chip": _CLIPS.value,
-        "frames": config.data.frames,
-        "size": config.data.size,
-        "dtype": config.model.dtype,
-        "accumulate": config.training.accumulate,
-        "rematerialise": list(config.model.rematerialise),
-        "mesh": [list(axis) for axis in config.training.mesh],
-        "parameters": count_cost(config.model, config.data.frames, config.data.size).parameters,
-        "argument_bytes": memory.argument_size_in_bytes,
-        "temporary_bytes": memory.temp_size_in_bytes,
-        "flops": cost["flops"],
-        "bytes_accessed": cost["bytes accessed"],
-        "seconds": cost["optimal_seconds"],
-        "collectives": collectives_of(compiled.as_text()),
-        "compile_minutes": (time.monotonic() - began) / 60,
-        "commit": (git_commit() or "unknown")[:12],
-        "jax": jax.__version__,
-        "libtpu": importlib.metadata.version("libtpu"),
-    }
+    return PlannedStep(
+        topology=topology,
+        variant=_VARIANT.value,
+        chips=len(devices),
+        clips_per_chip=_CLIPS.value,
+        frames=config.data.frames,
+        size=config.data.size,
+        dtype=config.model.dtype,
+        accumulate=config.training.accumulate,
+        rematerialise=config.model.rematerialise,
+        mesh=config.training.mesh,
+        parameters=count_cost(config.model, config.data.frames, config.data.size).parameters,
+        argument_bytes=memory.argument_size_in_bytes,
+        temporary_bytes=memory.temp_size_in_bytes,
+        flops=cost["flops"],
+        bytes_accessed=cost["bytes accessed"],
+        seconds=cost["optimal_seconds"],
+        collectives=count_collectives(compiled.as_text()),
+        compile_minutes=(time.monotonic() - began) / 60,
+        jax=jax.__version__,
+        libtpu=importlib.metadata.version("libtpu"),
+        commit=(git_commit() or "unknown")[:12],
+    )
 
 
 @contextmanager
 def ticking(what: str) -> Iterator[None]:
-    """Says every half minute that something is still going on."""
+    """Says every half minute that the work inside is still going on."""
     done, began = threading.Event(), time.monotonic()
 
     def tick() -> None:
@@ -159,18 +163,19 @@ def main(_: list[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         for topology in _TOPOLOGIES.value:
             name = re.sub(r"\W+", "_", f"{topology} {_VARIANT.value}")
-            file = out / f"{name}_{program_key(configured(config, 1), _CLIPS.value, jax.__version__, library)}.json"
+            key = program_key(configured(config, 1), _CLIPS.value, jax_version=jax.__version__, libtpu_version=library)
+            file = out / f"{name}_{key}.json"
             if file.exists():
                 say(f"{file} is there already")
                 continue
-            found = plan(config, topology)
-            file.write_text(json.dumps(found, indent=1) + "\n")
-            say(f"{file}: compiled in {found['compile_minutes']:.1f} min")
-        every = [json.loads(file.read_text()) for file in sorted(out.glob("*.json"))]
-        every.sort(key=lambda f: (f["topology"].split(":")[0], f["chips"], f["variant"]))
-        lines = [row(found, every) for found in every]
-        for line in (list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)):
-            print("| " + " | ".join(line) + " |")
+            planned = plan(config, topology)
+            planned.write(file)
+            say(f"{file}: compiled in {planned.compile_minutes:.1f} min")
+        plans = [PlannedStep.read(file) for file in sorted(out.glob("*.json"))]
+        plans.sort(key=lambda plan: (plan.topology.partition(":")[0], plan.chips, plan.variant))
+        rows = [table_row(plan, plans) for plan in plans]
+        for cells in (list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)):
+            print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

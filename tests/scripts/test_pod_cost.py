@@ -1,8 +1,7 @@
-"""What is read of a step compiled for many chips."""
+"""What the plans read from a step compiled for many chips."""
 
 import dataclasses
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from echoforge_jax.config import Config, read_config
 from echoforge_jax.config.files import load_config_file
-from scripts.pod_cost import collectives_of, program_key, row, seconds_of
+from scripts.pod_cost import Collectives, PlannedStep, count_collectives, program_key, table_row
 
 PROGRAM = """
 %async_gather (p: f32[8,4]) -> f32[32,4] {
@@ -32,60 +31,71 @@ ENTRY %main (a: f32[8,4]) -> f32[8,4] {
 """
 
 
-def step_of(topology: str, chips: int, **changes) -> dict:
-    return {
-        "topology": topology,
-        "chips": chips,
-        "variant": "as configured",
-        "mesh": [["data", -1]],
-        "dtype": "float32",
-        "accumulate": 1,
-        "rematerialise": [],
-        "clips_per_chip": 4,
-        "size": 128,
-        "frames": 10,
-        "parameters": 7,
-        "argument_bytes": 2**30,
-        "temporary_bytes": 4 * 2**30,
-        "flops": 197e9,
-        "bytes_accessed": 8.19e9,
-        "seconds": -1.0,
-        "collectives": {"all-reduce": {"count": 10, "asynchronous": 0, "bytes": 10**8}},
-        **changes,
-    }
+def planned_step(topology: str, chips: int, **changes) -> PlannedStep:
+    plan = PlannedStep(
+        topology=topology,
+        chips=chips,
+        variant="as configured",
+        mesh=[["data", -1]],
+        dtype="float32",
+        accumulate=1,
+        rematerialise=[],
+        clips_per_chip=4,
+        size=128,
+        frames=10,
+        parameters=7,
+        argument_bytes=2**30,
+        temporary_bytes=4 * 2**30,
+        flops=197e9,
+        bytes_accessed=8.19e9,
+        seconds=-1.0,
+        collectives={"all-reduce": Collectives(10, 0, 10**8)},
+        compile_minutes=1.0,
+        jax="0.10.2",
+        libtpu="0.0.42.1",
+    )
+    return dataclasses.replace(plan, **changes)
 
 
 def test_collectives_are_counted_with_their_bytes():
-    assert collectives_of(PROGRAM) == {
-        "all-gather": {"count": 1, "asynchronous": 1, "bytes": 32 * 4 * 4},
-        "all-reduce": {"count": 2, "asynchronous": 1, "bytes": 64 * 32 * 4 + 10 * 2 + 400},
-        "collective-permute": {"count": 1, "asynchronous": 1, "bytes": 32},
+    assert count_collectives(PROGRAM) == {
+        "all-gather": Collectives(1, 1, 32 * 4 * 4),
+        "all-reduce": Collectives(2, 1, 64 * 32 * 4 + 10 * 2 + 400),
+        "collective-permute": Collectives(1, 1, 32),
     }
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.NamedSharding(mesh, jax.P("data"))
     total = jax.jit(lambda x: x.sum(0), in_shardings=rows, out_shardings=jax.NamedSharding(mesh, jax.P()))
-    found = collectives_of(total.lower(jax.ShapeDtypeStruct((8, 50), jnp.float32)).compile().as_text())
-    assert found == {"all-reduce": {"count": 1, "asynchronous": 0, "bytes": 200}}
+    program = total.lower(jax.ShapeDtypeStruct((8, 50), jnp.float32)).compile().as_text()
+    assert count_collectives(program) == {"all-reduce": Collectives(1, 0, 200)}
 
 
 def test_the_roofline_pays_for_bytes_and_for_hops():
     """10 ms for 8.19 GB; 2 x 100 MB over 200 GB/s is 1 ms; ten reductions of 2 x 4 hops at 1 us are 0.08 ms."""
-    assert seconds_of(step_of("v5e:4x4", 16)) == (pytest.approx(11.08e-3), "roofline")
-    assert seconds_of(step_of("v5e:16x16", 256)) == (pytest.approx(11.32e-3), "roofline")
-    assert seconds_of(step_of("v5e:4x4", 16, seconds=0.5)) == (0.5, "compiler")
-    gathered = {"all-gather": {"count": 1, "asynchronous": 0, "bytes": 10**8}}
-    assert seconds_of(step_of("v5e:4x4", 16, collectives=gathered))[0] == pytest.approx(10.504e-3)
+    small = planned_step("v5e:4x4", 16)
+    assert small.estimated_seconds == pytest.approx(11.08e-3)
+    assert planned_step("v5e:16x16", 256).estimated_seconds == pytest.approx(11.32e-3)
+    assert planned_step("v5e:4x4", 16, seconds=0.5).estimated_seconds == 0.5
+    gathered = {"all-gather": Collectives(1, 0, 10**8)}
+    assert planned_step("v5e:4x4", 16, collectives=gathered).estimated_seconds == pytest.approx(10.504e-3)
+    assert table_row(small, [small])["ms a step"] == "11.1 (roofline)"
 
 
 def test_weak_scaling_compares_the_same_step_alone():
-    small, other, large = step_of("v5e:4x4", 16), step_of("v5e:4x4", 16, dtype="bfloat16"), step_of("v5e:16x16", 256)
-    lines = [row(found, (small, other, large)) for found in (small, other, large)]
+    small, other, large = (
+        planned_step("v5e:4x4", 16),
+        planned_step("v5e:4x4", 16, dtype="bfloat16"),
+        planned_step("v5e:16x16", 256),
+    )
+    lines = [table_row(plan, (small, other, large)) for plan in (small, other, large)]
     assert [line["weak scaling"] for line in lines] == ["-", "-", "97.9 % of 16 chips"]
     assert lines[0]["memory GiB"] == "5.00 of 16 (fits)" and lines[0]["about most clips a chip"] == "15"
 
 
 def test_a_compiled_step_is_known_by_what_shapes_it():
-    key = lambda config, clips=4: program_key(config, clips, "0.10.2", "0.0.42.1")
+    def key(config, clips=4):
+        return program_key(config, clips, jax_version="0.10.2", libtpu_version="0.0.42.1")
+
     moved = dataclasses.replace(Config(), data=dataclasses.replace(Config().data, root="elsewhere", workers=7), seed=3)
     assert key(Config()) == key(moved)
     halved = dataclasses.replace(Config(), model=dataclasses.replace(Config().model, dtype="bfloat16"))
@@ -98,9 +108,9 @@ def test_committed_plans_are_found_again():
     files = list((Path(__file__).parents[2] / "docs" / "results" / "pods").glob("*.json"))
     assert files
     for file in files:
-        found, config = json.loads(file.read_text()), read_config(load_config_file("echonet_dynamic"))
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, dtype=found["dtype"]))
-        key = program_key(config, found["clips_per_chip"], found["jax"], found["libtpu"])
+        plan, config = PlannedStep.read(file), read_config(load_config_file("echonet_dynamic"))
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, dtype=plan.dtype))
+        key = program_key(config, plan.clips_per_chip, jax_version=plan.jax, libtpu_version=plan.libtpu)
         assert file.stem.endswith(key), f"{file.name}: its step is now {key}"
 
 
@@ -111,6 +121,6 @@ def test_a_small_step_is_compiled_for_a_slice(tmp_path: Path):
     done = subprocess.run(command, cwd=root, env=alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (file,) = tmp_path.glob("*.json")
-    found = json.loads(file.read_text())
-    assert found["chips"] == 4 and found["flops"] > 0 and found["collectives"]["all-reduce"]["bytes"] > 0
-    assert set(found["collectives"]) == {"all-reduce"} and "v5e:2x2 (4 chips)" in done.stdout
+    plan = PlannedStep.read(file)
+    assert plan.chips == 4 and plan.flops > 0 and plan.collectives["all-reduce"].bytes > 0
+    assert set(plan.collectives) == {"all-reduce"} and "v5e:2x2 (4 chips)" in done.stdout
