@@ -7,8 +7,8 @@ import dataclasses
 import difflib
 import runpy
 import sys
-from importlib import metadata
 
+from echoforge_jax import __version__
 from echoforge_jax.completion import SHELLS, completion_script
 
 
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(help_text())
         return 0 if name else 2
     if name in ("version", "--version"):
-        print(f"echoforge_jax {metadata.version('echoforge_jax')}")
+        print(f"echoforge_jax {__version__}")
         return 0
     if name == _COMPLETION.name:
         return _print_completion(rest)
