@@ -49,7 +49,7 @@ STAGES = {
         "seed": 2,
         "data.size": 256,
         "data.augment.ultrasound_probability": 0.25,
-        "semi.dice_weight": 0.5,
+        "loss.dice_weight": 0.5,
         "optimizer.learning_rate": 2e-4,
         "optimizer.encoder_rate": 0.5,
         "optimizer.weight_decay": 0.02,
@@ -98,6 +98,6 @@ def get_config(stage: str = "128"):
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
     config = load_config_file("camus_ed_es")
-    config.semi.pseudo_labels = "none"  # every frame is labelled
+    config.pseudo_labels.strategy = None  # every frame is labelled
     config.update_from_flattened_dict(STAGES[stage])
     return config

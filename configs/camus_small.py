@@ -41,5 +41,5 @@ def get_config(stage: str = "128"):
     config.training.epochs = 72
     config.training.validate_every_epochs = 18
     config.training.checkpoint_every_epochs = 9
-    config.training.checkpoint_every_steps = 0
+    config.training.checkpoint_every_steps = None
     return config

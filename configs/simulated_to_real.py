@@ -23,7 +23,7 @@ def get_config():
     config.model.input_std = (0.2,)
     config.model.anchor_recalibration = False
     config.model.temporal_fusion = False
-    config.semi.pseudo_labels = "none"
+    config.pseudo_labels.strategy = None
     config.optimizer.learning_rate = 1e-3
     config.training.epochs = 10
     config.training.checkpoint_every_epochs = 5
