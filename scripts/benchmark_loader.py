@@ -55,7 +55,7 @@ def drawn_per_second(made: TrainingBatches, threads: int, processes: int) -> flo
     """Clips per second from the second batch on: the start of worker processes is not part of the measurement."""
     batches_made = made.iterate(0, 1 + _CLIPS.value // 4, threads, processes)
     next(batches_made)
-    return timed(lambda: sum(len(batch["valid"]) for batch in batches_made))
+    return timed(lambda: sum(len(batch.valid) for batch in batches_made))
 
 
 def main(_: list[str]) -> None:

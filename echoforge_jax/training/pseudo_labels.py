@@ -82,16 +82,16 @@ def reforge_frames(
         flat(take(flat_features, chosen)),
         cosine_temperature,
     )
-    full = resize(probability[..., None], batch["image"].shape[2:])[..., 0]
+    full = resize(probability[..., None], batch.image.shape[2:])[..., 0]
     return full.reshape(b, n, *full.shape[1:])
 
 
 def partners_in_groups(batch: Batch, groups: int, *, exclude_self: bool) -> Partners:
     """`find_partners` within the clips of each device: no collective is needed to fetch a partner."""
-    usable = batch["may_train"] * batch["valid"][:, None]
+    usable = batch.may_train * batch.valid[:, None]
     split = lambda x: x.reshape(groups, -1, *x.shape[1:])
     found = jax.vmap(lambda a, v, r: find_partners(a, v, r, exclude_self=exclude_self))(
-        split(usable), split(batch["view"]), split(batch["record"])
+        split(usable), split(batch.view), split(batch.record)
     )
     return Partners(*(x.reshape(usable.shape) for x in found))
 
@@ -107,21 +107,21 @@ def pseudo_labels(networks: Networks, state: TrainState, batch: Batch, groups: i
     if config.pseudo_labels == "reforging":
         found = _reforged(networks, state.frozen, batch, groups, config)
     elif config.pseudo_labels in PROPAGATION_METHODS:
-        mask = batch["cavity"].astype(jnp.float32)
-        found = PseudoLabels(jnp.where(batch["cavity"] == UNDECIDED, 0.5, mask), batch["has_reference"])
+        mask = batch.cavity.astype(jnp.float32)
+        found = PseudoLabels(jnp.where(batch.cavity == UNDECIDED, 0.5, mask), batch.has_reference)
     else:
         params = state.ema if config.pseudo_labels == "mean_teacher" else state.params["network"]
         variables = {"params": params, "batch_stats": state.batch_stats}
-        outputs, _ = networks.network.apply(variables, batch["image"], train=False)
-        found = PseudoLabels(jax.nn.sigmoid(outputs.logits), jnp.ones_like(batch["may_train"]))
+        outputs, _ = networks.network.apply(variables, batch.image, train=False)
+        found = PseudoLabels(jax.nn.sigmoid(outputs.logits), jnp.ones_like(batch.may_train))
     return PseudoLabels(*jax.lax.stop_gradient(found))
 
 
 def student_view(batch: Batch, key: PRNGKeyArray) -> Float[Array, "b t h w"]:
     """What the student sees where it has to reproduce labels that were made of the clean clip: `strong_view`, but clips
     whose every frame is labelled as they are."""
-    image = batch["image"]
-    clean = batch["may_train"].all(1)[:, None, None, None]
+    image = batch.image
+    clean = batch.may_train.all(1)[:, None, None, None]
     return jnp.where(clean, image, strong_view(image, key))
 
 
@@ -141,9 +141,9 @@ def _reforged(
 ) -> PseudoLabels:
     """CPR's pseudo-labels, the frozen copy in evaluation mode; with `config.own_weight` its own prediction beside."""
     variables = {"params": frozen["params"]["network"], "batch_stats": frozen["batch_stats"]}
-    outputs, _ = networks.network.apply(variables, batch["image"], train=False)
+    outputs, _ = networks.network.apply(variables, batch.image, train=False)
     partners = partners_in_groups(batch, groups, exclude_self=False)
-    every = jnp.broadcast_to(jnp.arange(batch["may_train"].shape[1])[None], batch["may_train"].shape)
+    every = jnp.broadcast_to(jnp.arange(batch.may_train.shape[1])[None], batch.may_train.shape)
     probability = reforge_frames(
         networks, frozen["params"], outputs.features, batch, partners, every, groups, config.cosine_temperature
     )
@@ -159,19 +159,19 @@ def reforging_loss(
     """What trains Wq, Wk, Wv (method: section 4): the labelled frames of a clip reforge each other against their ground
     truth. Features and mask head are stopped, so that nothing but W gets a gradient. At most two frames a clip."""
     partners = partners_in_groups(batch, groups, exclude_self=True)
-    usable = batch["may_train"] * batch["valid"][:, None]
+    usable = batch.may_train * batch.valid[:, None]
     frames = jax.lax.top_k(usable, min(2, usable.shape[1]))[1]
     stopped = {"network": jax.lax.stop_gradient(params["network"]), "reforging": params["reforging"]}
     features = jax.lax.stop_gradient(outputs.features)
     probability = reforge_frames(networks, stopped, features, batch, partners, frames, groups, temperature)
     take = lambda x: jnp.take_along_axis(x, frames.reshape(frames.shape + (1,) * (x.ndim - 2)), axis=1)
     weights = take(usable * partners.exists.astype(jnp.float32))
-    return losses.supervised_probability(probability, take(batch["cavity"]).astype(jnp.float32), weights)
+    return losses.supervised_probability(probability, take(batch.cavity).astype(jnp.float32), weights)
 
 
 def pooled_mask(batch: Batch, height: int) -> Float[Array, "b t h w"]:
     """The batch's masks at a smaller size: the share of foreground in each cell."""
-    return pooled(batch["cavity"].astype(jnp.float32), height)
+    return pooled(batch.cavity.astype(jnp.float32), height)
 
 
 def pooled(mask: Float[Array, "b t H W"], height: int) -> Float[Array, "b t h w"]:

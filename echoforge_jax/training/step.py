@@ -63,14 +63,14 @@ def total_loss(
 ) -> tuple[Float[Array, ""], tuple[dict[str, Any], Metrics]]:
     """Eq. 9 plus the terms that are ours (ARC's own mask, what is around the cavity, W), each reported apart."""
     variables = {"params": params["network"], "batch_stats": state.batch_stats}
-    image = batch["image"]
+    image = batch.image
     if config.semi.pseudo_labels in PERTURBED or config.semi.strong_student:
         of_step = jax.random.fold_in(jax.random.key(config.seed), state.step)
         image = student_view(batch, jax.random.fold_in(of_step, part.number))
     applied: Any = networks.network.apply(variables, image, train=True, mutable=["batch_stats"])
     (outputs, _), updates = applied
-    target = batch["cavity"].astype(jnp.float32)
-    labelled = batch["may_train"] * batch["valid"][:, None]
+    target = batch.cavity.astype(jnp.float32)
+    labelled = batch.may_train * batch.valid[:, None]
     bce, dice = losses.supervised(outputs.logits, target, labelled)
     metrics: Metrics = {"bce": part.labelled * bce, "dice_loss": part.labelled * dice}
     total = metrics["bce"] + config.semi.dice_weight * metrics["dice_loss"]
@@ -80,7 +80,7 @@ def total_loss(
         metrics["seed_bce"] = part.labelled * losses.weighted_mean(per_frame, labelled)
         total = total + config.semi.seed_weight * metrics["seed_bce"]
     if outputs.uncertain_share is not None:
-        valid = jnp.broadcast_to(batch["valid"][:, None], labelled.shape)
+        valid = jnp.broadcast_to(batch.valid[:, None], labelled.shape)
         metrics["uncertain_patch_share"] = losses.weighted_mean(outputs.uncertain_share, valid)
     if config.semi.pseudo_labels == "reforging":
         temperature = config.semi.cosine_temperature
@@ -91,7 +91,7 @@ def total_loss(
         with jax.numpy_dtype_promotion("standard"):
             weight, tau = schedules.pseudo_weight(state.step), schedules.threshold(state.step)
             weight, tau = jnp.asarray(weight, jnp.float32), jnp.asarray(tau, jnp.float32)
-        unlabelled = (1.0 - batch["may_train"]) * batch["valid"][:, None] * pseudo.exists
+        unlabelled = (1.0 - batch.may_train) * batch.valid[:, None] * pseudo.exists
         confidence = jnp.maximum(pseudo.probability, 1.0 - pseudo.probability)
         confident = (confidence >= tau).astype(jnp.float32) * unlabelled[..., None, None]
         hard = (pseudo.probability >= 0.5).astype(jnp.float32)
@@ -100,7 +100,7 @@ def total_loss(
         metrics |= {"lambda": weight, "tau": tau}
         metrics["confident_share"] = losses.weighted_mean(confident.mean((2, 3)), unlabelled)
         if config.semi.pseudo_labels not in PROPAGATION_METHODS:  # there the masks are the pseudo-labels
-            known = unlabelled * batch["has_reference"]  # to monitor: references of frames the training may not use
+            known = unlabelled * batch.has_reference  # to monitor: references of frames the training may not use
             metrics["pseudo_dice_percent"] = losses.weighted_mean(losses.dice_percent(hard, target), known)
     metrics["loss"] = total
     return total, (updates.get("batch_stats", {}), metrics)
@@ -159,8 +159,8 @@ def make_step(
             return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
 
         rows = sharding.in_parts(batch, mesh, accumulate)
-        valid = rows["valid"][..., None]
-        frames = [(rows["may_train"] * valid).sum((1, 2)), ((1.0 - rows["may_train"]) * valid).sum((1, 2))]
+        valid = rows.valid[..., None]
+        frames = [(rows.may_train * valid).sum((1, 2)), ((1.0 - rows.may_train) * valid).sum((1, 2))]
         parts = rows, Part(jnp.arange(accumulate), *(n / jnp.maximum(n.mean(), 1e-6) for n in frames))
         start = jax.tree.map(jnp.zeros_like, state.params), state.batch_stats
         (total, batch_stats), metrics = jax.lax.scan(add, start, parts)

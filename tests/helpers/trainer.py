@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from data_pipelines.batch import Batch
 from echoforge_jax.config import Config
 from echoforge_jax.distributed import sharding
 from echoforge_jax.training import flamerise
@@ -14,7 +15,7 @@ from echoforge_jax.training.state import initial_state, make_networks, make_opti
 from echoforge_jax.training.step import make_step
 
 
-def disc_batch(clips: int = 4, frames: int = 3, size: int = 32, seed: int = 0) -> dict[str, np.ndarray]:
+def disc_batch(clips: int = 4, frames: int = 3, size: int = 32, seed: int = 0) -> Batch:
     """Clips of a dark disc that shrinks in a noisy bright field; first and last frame labelled."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:size, :size] + 0.5
@@ -27,15 +28,15 @@ def disc_batch(clips: int = 4, frames: int = 3, size: int = 32, seed: int = 0) -
     image = np.clip(0.6 - 0.4 * masks + 0.1 * rng.standard_normal(masks.shape), 0, 1).astype(np.float32)
     labelled = np.zeros((clips, frames), np.float32)
     labelled[:, [0, -1]] = 1
-    return {
-        "image": image,
-        "cavity": masks,
-        "may_train": labelled,
-        "has_reference": np.ones_like(labelled),
-        "valid": np.ones(clips, np.float32),
-        "view": (np.arange(clips) % 2).astype(np.int32),
-        "record": np.arange(clips, dtype=np.int32),
-    }
+    return Batch(
+        image=image,
+        cavity=masks,
+        may_train=labelled,
+        has_reference=np.ones_like(labelled),
+        valid=np.ones(clips, np.float32),
+        view=(np.arange(clips) % 2).astype(np.int32),
+        record=np.arange(clips, dtype=np.int32),
+    )
 
 
 @dataclasses.dataclass

@@ -28,18 +28,18 @@ def test_the_network_or_its_average_makes_the_labels(one_device: Trainer):
     for strategy, params in (("threshold", state.params["network"]), ("mean_teacher", other)):
         found = labels_of(one_device, strategy, state, batch)
         variables = {"params": params, "batch_stats": state.batch_stats}
-        logits = jax.jit(one_device.networks.network.apply)(variables, batch["image"])[0].logits
+        logits = jax.jit(one_device.networks.network.apply)(variables, batch.image)[0].logits
         np.testing.assert_allclose(found.probability, jax.nn.sigmoid(logits), atol=1e-6)
         assert found.exists.all()
 
 
 def test_carried_labels_count_where_they_are_decided(one_device: Trainer):
     state, batch = one_device.start(), disc_batch()
-    batch["cavity"][:, 1, :8] = UNDECIDED
-    batch["has_reference"][3, 1] = 0  # a clip without labels: nothing was carried
+    batch.cavity[:, 1, :8] = UNDECIDED
+    batch.has_reference[3, 1] = 0  # a clip without labels: nothing was carried
     found = labels_of(one_device, "deformation", state, batch)
     np.testing.assert_array_equal(found.probability[:, 1, :8], 0.5)
-    np.testing.assert_array_equal(found.probability[:, 1, 8:], batch["cavity"][:, 1, 8:])
+    np.testing.assert_array_equal(found.probability[:, 1, 8:], batch.cavity[:, 1, 8:])
     config = dataclasses.replace(
         one_device.config, semi=dataclasses.replace(one_device.config.semi, pseudo_labels="deformation", tau_end=0.75)
     )
@@ -63,9 +63,9 @@ def test_a_strong_view_is_one_draw_a_clip():
 
 def test_clips_with_every_label_are_seen_as_they_are():
     batch = disc_batch()
-    batch["may_train"][1] = 1
+    batch.may_train[1] = 1
     seen = np.asarray(student_view({name: jnp.asarray(values) for name, values in batch.items()}, jax.random.key(0)))
-    changed = [not np.array_equal(seen[clip], batch["image"][clip]) for clip in range(4)]
+    changed = [not np.array_equal(seen[clip], batch.image[clip]) for clip in range(4)]
     assert changed == [True, False, True, True]
 
 
@@ -77,7 +77,7 @@ def test_the_frozen_copys_own_prediction_takes_its_share(one_device: Trainer):
         return jax.jit(lambda s, b: pseudo_labels(one_device.networks, s, b, 1, semi))(state, batch)
 
     variables = {"params": state.frozen["params"]["network"], "batch_stats": state.frozen["batch_stats"]}
-    logits = jax.jit(one_device.networks.network.apply)(variables, batch["image"])[0].logits
+    logits = jax.jit(one_device.networks.network.apply)(variables, batch.image)[0].logits
     expected = 0.25 * jax.nn.sigmoid(logits) + 0.75 * labels(0.0).probability
     np.testing.assert_allclose(labels(0.25).probability, expected, atol=1e-5)
 

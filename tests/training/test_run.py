@@ -204,7 +204,7 @@ def test_a_non_finite_loss_names_the_step_and_keeps_the_last_checkpoint(
     def poisoned(self, step):
         batch = original(self, step)
         if step == 3:
-            batch["image"] = np.full_like(batch["image"], np.nan)
+            batch = batch._replace(image=np.full_like(batch.image, np.nan))
         return batch
 
     monkeypatch.setattr(loop.TrainingBatches, "batch", poisoned)

@@ -48,8 +48,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config: Config)
         for n in (1, 2)
     )
     batch = disc_batch(clips=8)
-    batch["valid"][[2, 3, 6]] = 0  # of two devices with four clips each the second halves
-    batch["may_train"][7, 1:] = 0
+    batch.valid[[2, 3, 6]] = 0  # of two devices with four clips each the second halves
+    batch.may_train[7, 1:] = 0
     expected, (one,) = whole.run(whole.start(), batch)
     parts.initial = whole.initial
     found, (other,) = parts.run(parts.start(), batch)
@@ -82,8 +82,8 @@ def test_the_same_start_gives_the_same_bits(one_device: Trainer):
 def test_references_of_unlabelled_frames_change_nothing(one_device: Trainer):
     """Masks of the frames between ED and ES are there to monitor; noise in their place gives the same parameters."""
     batch = disc_batch()
-    noise = dict(batch, cavity=batch["cavity"].copy())
-    noise["cavity"][:, 1] = np.random.default_rng(1).integers(0, 2, noise["cavity"][:, 1].shape)
+    noise = batch._replace(cavity=batch.cavity.copy())
+    noise.cavity[:, 1] = np.random.default_rng(1).integers(0, 2, noise.cavity[:, 1].shape)
     states = [one_device.run(one_device.start(), b, steps=2)[0] for b in (batch, noise)]
     jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
 
@@ -91,9 +91,9 @@ def test_references_of_unlabelled_frames_change_nothing(one_device: Trainer):
 def test_padding_clips_count_in_no_loss(one_device: Trainer):
     """A clip with valid = 0 may carry any mask: the parameters come out the same."""
     batch = disc_batch()
-    batch["valid"][-1] = 0
-    other = dict(batch, cavity=batch["cavity"].copy())
-    other["cavity"][-1] = 1 - other["cavity"][-1]
+    batch.valid[-1] = 0
+    other = batch._replace(cavity=batch.cavity.copy())
+    other.cavity[-1] = 1 - other.cavity[-1]
     states = [one_device.run(one_device.start(), b)[0] for b in (batch, other)]
     jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
 
@@ -123,7 +123,7 @@ def _norm(tree) -> float:
 
 def test_no_gradient_into_pseudo_labels_or_the_frozen_copy(one_device: Trainer, loss_and_gradients):
     state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
-    probability, exists = jnp.full(batch["image"].shape, 0.9), jnp.ones(batch["may_train"].shape)
+    probability, exists = jnp.full(batch.image.shape, 0.9), jnp.ones(batch.may_train.shape)
     _, (params, frozen, pseudo) = loss_and_gradients(state.params, state.frozen, state, batch, probability, exists)
     assert _norm(params["network"]) > 0 and _norm(params["reforging"]) > 0
     assert _norm(frozen) == 0 and _norm(pseudo) == 0
@@ -132,23 +132,23 @@ def test_no_gradient_into_pseudo_labels_or_the_frozen_copy(one_device: Trainer, 
 def test_reforging_weights_learn_from_labelled_frames_alone(one_device: Trainer, loss_and_gradients):
     """Wq, Wk, Wv: pseudo-labels leave their gradient as it is; without any labelled frame they have none."""
     state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
-    exists = jnp.ones(batch["may_train"].shape)
+    exists = jnp.ones(batch.may_train.shape)
     gradients = [
-        loss_and_gradients(state.params, state.frozen, state, batch, jnp.full(batch["image"].shape, p), exists)[1][0]
+        loss_and_gradients(state.params, state.frozen, state, batch, jnp.full(batch.image.shape, p), exists)[1][0]
         for p in (0.9, 0.1)
     ]
     jax.tree.map(np.testing.assert_array_equal, gradients[0]["reforging"], gradients[1]["reforging"])
     assert _norm(jax.tree.map(lambda a, b: a - b, gradients[0]["network"], gradients[1]["network"])) > 0
-    unlabelled = dict(batch, may_train=jnp.zeros_like(batch["may_train"]))
-    probability = jnp.full(batch["image"].shape, 0.9)
+    unlabelled = batch._replace(may_train=jnp.zeros_like(batch.may_train))
+    probability = jnp.full(batch.image.shape, 0.9)
     value, (params, _, _) = loss_and_gradients(state.params, state.frozen, state, unlabelled, probability, exists)
     assert np.isfinite(float(value)) and _norm(params["reforging"]) == 0 and _norm(params["network"]) > 0
 
 
 def test_a_batch_without_any_confident_pixel_is_finite(one_device: Trainer, loss_and_gradients):
     state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
-    never = jnp.zeros(batch["may_train"].shape)  # no frame has a partner: no pixel is confident
-    probability = jnp.full(batch["image"].shape, 0.9)
+    never = jnp.zeros(batch.may_train.shape)  # no frame has a partner: no pixel is confident
+    probability = jnp.full(batch.image.shape, 0.9)
     value, (params, _, _) = loss_and_gradients(state.params, state.frozen, state, batch, probability, never)
     assert np.isfinite(float(value))
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params))
@@ -192,7 +192,7 @@ def test_a_non_finite_step_leaves_the_state_alone(one_device: Trainer):
     state = one_device.start()
     before = jax.tree.map(np.asarray, state)
     batch = disc_batch()
-    batch["image"][0, 0, 0, 0] = np.nan
+    batch.image[0, 0, 0, 0] = np.nan
     after, history = one_device.run(state, batch)
     assert history[0]["finite"] == 0
     jax.tree.map(np.testing.assert_array_equal, before, after)
@@ -231,7 +231,7 @@ def test_four_clips_are_learned_by_heart(semi_config: Config):
     batch = disc_batch(size=64)
     state, history = trainer.run(trainer.start(), batch, steps=150)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
-    outputs, _ = jax.jit(trainer.networks.network.apply)(inference_variables(state), batch["image"])
-    dice = dice_percent((outputs.logits > 0).astype(jnp.float32), jnp.asarray(batch["cavity"], jnp.float32))
+    outputs, _ = jax.jit(trainer.networks.network.apply)(inference_variables(state), batch.image)
+    dice = dice_percent((outputs.logits > 0).astype(jnp.float32), jnp.asarray(batch.cavity, jnp.float32))
     assert float(dice[:, [0, -1]].mean()) > 97.0
     assert float(dice[:, 1].mean()) > 90.0
