@@ -17,12 +17,12 @@ import numpy as np
 from absl import flags
 
 from data_pipelines.augment import Augmentation
+from data_pipelines.batch import Batch
 from data_pipelines.errors import DataError
 from data_pipelines.records import VIEWS, SampledClip, UnlabelledCine, cavity_of
 from data_pipelines.sampling import draw_half_cycle
 from data_pipelines.store.lazy_clips import LazyClips
 
-Batch = dict[str, np.ndarray]
 AnyClip = SampledClip | UnlabelledCine
 
 
@@ -116,7 +116,6 @@ class TrainingBatches:
         devices: over which the batch axis is cut into equal parts; the rows of a stream are dealt to them in turn.
         process_index, process_count: this process makes that part of the rows.
         fixed_steps: an epoch has this many steps, and all streams go round and round; 0: an epoch covers the clips.
-        surroundings: batches hold the labels of what is around the cavity, too.
     """
 
     streams: tuple[Stream, ...]
@@ -127,7 +126,6 @@ class TrainingBatches:
     process_index: int = 0
     process_count: int = 1
     fixed_steps: int = 0
-    surroundings: bool = False
 
     @property
     def batch_clips(self) -> int:
@@ -148,14 +146,7 @@ class TrainingBatches:
         return any(not _fully_labelled(stream.clips) for stream in self.streams)
 
     def batch(self, step: int) -> Batch:
-        """This process's rows of the batch of one step.
-
-        Returns:
-            image (b, t, h, w) float32 grey levels 0..1; mask (b, t, h, w) uint8 LV endocardium 0/1, zero where unknown;
-            labelled (b, t) float32, frames the supervised losses may use; annotated (b, t) float32, frames with a
-            reference (for monitoring alone); valid (b,) float32; view and record (b,) int32; with `surroundings` also
-            labels (b, t, h, w) uint8 as in `Clip.label_map`.
-        """
+        """This process's rows of the batch of one step."""
         step = int(step)
         rows = [row for number in range(len(self.streams)) for row in self._rows(number, step)]
         if len(self.streams) > 1:
@@ -173,16 +164,15 @@ class TrainingBatches:
             labels.append(moved)
         first_id = np.cumsum([0, *(len(stream.clips) for stream in self.streams)])
         stacked = np.stack(labels)
-        return {
-            "image": np.stack(images),
-            "cavity": cavity_of(stacked),
-            **({"label_map": stacked} if self.surroundings else {}),
-            "may_train": np.stack([clip.may_train for clip in clips]).astype(np.float32),
-            "has_reference": np.stack([clip.has_reference for clip in clips]).astype(np.float32),
-            "valid": np.array([valid for *_, valid in rows], np.float32),
-            "view": np.array([VIEWS.index(c.view) if c.view in VIEWS else len(VIEWS) for c in clips], np.int32),
-            "record": np.array([first_id[number] + record for number, _, record, _ in rows], np.int32),
-        }
+        return Batch(
+            image=np.stack(images),
+            cavity=cavity_of(stacked),
+            may_train=np.stack([clip.may_train for clip in clips]).astype(np.float32),
+            has_reference=np.stack([clip.has_reference for clip in clips]).astype(np.float32),
+            valid=np.array([valid for *_, valid in rows], np.float32),
+            view=np.array([VIEWS.index(c.view) if c.view in VIEWS else len(VIEWS) for c in clips], np.int32),
+            record=np.array([first_id[number] + record for number, _, record, _ in rows], np.int32),
+        )
 
     def _rows(self, number: int, step: int) -> list[tuple[int, int, int, bool]]:
         """(stream, pass, record, valid) of the rows that a stream gives to a step."""

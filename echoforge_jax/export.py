@@ -8,49 +8,60 @@ with the weights inside, for CPU, CUDA and TPU, that runs without this package. 
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from absl import app, flags
 
+from echoforge_jax.config import replace
 from echoforge_jax.console import errors_as_messages, parse_flags, say
 from echoforge_jax.errors import ConfigError
-from echoforge_jax.inference import with_evaluation
+from echoforge_jax.networks import find_network
 from echoforge_jax.weights.inference_folder import save_inference
-from echoforge_jax.weights.safetensors_file import DTYPES
+from echoforge_jax.weights.safetensors_file import DTYPES, DType
 from echoforge_jax.weights.stablehlo import save_program
-from echoforge_jax.weights.trained import load_trained, save_released
+from echoforge_jax.weights.trained import Trained
 
-FORMATS = {"safetensors": "export.safetensors", "orbax": "export_orbax", "stablehlo": "export_stablehlo"}
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a .safetensors file to turn back.", required=True)
-_FORMAT = flags.DEFINE_enum("format", "safetensors", list(FORMATS), "What to write.")
-_DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "Of the kernels in a safetensors file.")
-_FRAMES = flags.DEFINE_integer("frames", None, "Of a clip, for stablehlo; default: as in training.")
-_THRESHOLD = flags.DEFINE_float("threshold", None, "Kept in the configuration: foreground from this probability on.")
-_OUT = flags.DEFINE_string("out", None, f"Default: {', '.join(FORMATS.values())} in WORKDIR.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is there.")
+OUTPUTS = {"safetensors": "export.safetensors", "orbax": "export_orbax", "stablehlo": "export_stablehlo"}
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder of a run to export, or a .safetensors file to turn into another format.", required=True
+)
+_FORMAT = flags.DEFINE_enum("format", "safetensors", list(OUTPUTS), "The format that is written.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "The type of the kernels in a safetensors file.")
+_FRAMES = flags.DEFINE_integer(
+    "frames", None, "The frames of a clip that a stablehlo program takes. Without it as many as in the training."
+)
+_THRESHOLD = flags.DEFINE_float(
+    "threshold",
+    None,
+    "A pixel is foreground from this probability on; kept in the exported configuration. Without it the network's own "
+    "value is kept.",
+)
+_OUT = flags.DEFINE_string(
+    "out", None, f"The file or folder that is written. Without it {', '.join(OUTPUTS.values())} in WORKDIR."
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replaces the file or folder that is there already.")
 
 
 def main(_: list[str]) -> None:
+    """Runs the command."""
     with errors_as_messages():
-        workdir = Path(_WORKDIR.value or "")
-        beside = workdir.parent if workdir.is_file() else workdir
-        out = Path(_OUT.value or beside / FORMATS[_FORMAT.value])
+        source = find_network(_WORKDIR.value or "")
+        out = Path(_OUT.value or (source.parent if source.is_file() else source) / OUTPUTS[_FORMAT.value])
         if out.exists() and not _OVERWRITE.value:
             raise ConfigError(f"{out} exists; give --overwrite or another --out")
-        variables, config, card = load_trained(workdir)
+        trained = Trained.load(source)
         if _THRESHOLD.value is not None:
-            config = with_evaluation(config, None, _THRESHOLD.value)
-            card = {**card, "config": dataclasses.asdict(config)}
+            trained = trained.with_config(replace(trained.config, {"evaluation.threshold": _THRESHOLD.value}))
         out.parent.mkdir(parents=True, exist_ok=True)
         if _FORMAT.value == "safetensors":
-            save_released(out, variables, card, _DTYPE.value)
+            dtype: DType = "float16" if _DTYPE.value == "float16" else "float32"
+            trained.save(out, dtype)
             say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, kernels {_DTYPE.value}")
         elif _FORMAT.value == "stablehlo":
-            save_program(out, variables, card, _FRAMES.value or config.data.frames)
+            save_program(out, trained, frames=_FRAMES.value or trained.config.data.frames)
             say(f"{out}: a program; JAX reads it for six months, keep the safetensors file as well")
         else:
-            save_inference(out, variables, card)
+            save_inference(out, trained.variables, trained.card)
             say(f"{out}: an inference folder")
 
 

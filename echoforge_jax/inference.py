@@ -1,9 +1,12 @@
-"""A trained model as a function of a clip: grey frames in, foreground probabilities or native masks out."""
+"""Trained networks as functions of a clip: grey frames in, foreground probabilities and masks out.
+
+No reference mask is ever an input. Axes: b clips, t frames, h w pixels of a clip, s the side of the network's input.
+"""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,50 +16,126 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from data_pipelines.errors import DataError
 from data_pipelines.preprocessing import resize_frames, resize_probability, to_native
-from echoforge_jax.config import Config, ModelConfig, read_config
-from echoforge_jax.errors import CheckpointError, ConfigError
+from data_pipelines.records import Clip
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.models.memory import Memory
-from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
-from echoforge_jax.training.state import inference_variables, initial_state, make_optimizer
-from echoforge_jax.weights.trained import initial_weights, load_trained
+from echoforge_jax.weights.trained import Trained
 
+Frames = UInt8[np.ndarray, "t h w"]
 FRAMES_MULTIPLE = 4  # clips are padded in time to a multiple of this, so that few shapes are compiled
 
 
-class Predictor:
-    """A network with its variables. No reference mask is among its inputs.
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """What a network says of one clip.
 
     Attributes:
-        size: network size in pixels; frames of any size are resized to it and masks back.
-        threshold: of the masks.
-        others: further networks whose probabilities of whole clips are averaged with this one's, at its size.
-
-    Args of the constructor:
-        scales: test-time augmentation: whole clips are also seen enlarged by these factors, probabilities averaged
-            where they overlap. Streaming sees each frame once.
-        threshold: a pixel is foreground from this probability on.
+        probability: Foreground probability at network size, (t, s, s).
+        native_shape: Rows and columns of the clip.
+        threshold: A pixel belongs to the left ventricle from this probability on.
     """
 
-    def __init__(
-        self,
-        model: ModelConfig,
-        size: int,
-        variables: dict[str, Any],
-        scales: Sequence[float] = (1.0,),
-        threshold: float = 0.5,
-    ):
-        self.network, self.size, self.threshold = EchoForge(model), size, threshold
-        self.others: tuple[Predictor, ...] = ()
-        self.variables = variables
+    probability: Float[np.ndarray, "t s s"]
+    native_shape: tuple[int, int]
+    threshold: float
+
+    @property
+    def masks(self) -> UInt8[np.ndarray, "t h w"]:
+        """Masks 0/1 of the left-ventricular cavity at the clip's own size."""
+        return to_native(self.probability, self.native_shape, self.threshold)
+
+    @property
+    def network_masks(self) -> UInt8[np.ndarray, "t s s"]:
+        """Masks 0/1 at network size."""
+        return (self.probability >= self.threshold).astype(np.uint8)
+
+
+class Segmenter(abc.ABC):
+    """What one network and an average of several have in common.
+
+    Attributes:
+        size: s; frames of any size are resized to s x s, and masks back.
+        threshold: A pixel belongs to the left ventricle from this probability on.
+        num_networks: Networks whose probabilities are averaged.
+    """
+
+    size: int
+    threshold: float
+    num_networks: int = 1
+
+    @abc.abstractmethod
+    def probabilities(self, clips: Sequence[Frames]) -> list[Float[np.ndarray, "t s s"]]:
+        """Returns foreground probabilities at network size of clips of any length and size, made in one batch."""
+
+    def segment(self, clip: Clip | Frames) -> Segmentation:
+        """Segments the left ventricle on every frame of a clip.
+
+        >>> import numpy as np
+        >>> import echoforge_jax as ef
+        >>> predictor = ef.load("camus-small")
+        >>> predictor.segment(np.zeros((2, 120, 160), np.uint8)).masks.shape
+        (2, 120, 160)
+
+        Args:
+            clip: a `Clip`, or grey levels 0..255, (t, h, w) uint8. Row 0 is nearest to the probe.
+
+        Raises:
+            DataError: the frames are not grey levels of that form.
+        """
+        return next(self.predict_clips([clip.frames if isinstance(clip, Clip) else clip], batch_clips=1))
+
+    def predict_clips(self, clips: Iterable[Frames], *, batch_clips: int = 4) -> Iterator[Segmentation]:
+        """Segments clips one after the other, in order; the last batch is filled up.
+
+        Args:
+            clips: grey levels 0..255, each (t, h, w) uint8.
+            batch_clips: clips that are predicted together.
+
+        Raises:
+            DataError: the frames are not grey levels of that form.
+        """
+        batch: list[np.ndarray] = []
+        for clip in clips:
+            _check_frames(clip)
+            batch.append(clip)
+            if len(batch) == batch_clips:
+                yield from self._segment_batch(batch, batch_clips)
+                batch = []
+        if batch:
+            yield from self._segment_batch(batch, batch_clips)
+
+    def _segment_batch(self, clips: Sequence[Frames], batch_clips: int) -> Iterator[Segmentation]:
+        filled = [*clips, *[clips[-1]] * (batch_clips - len(clips))]
+        for clip, probability in zip(clips, self.probabilities(filled), strict=False):
+            yield Segmentation(probability, clip.shape[1:], self.threshold)
+
+
+class Predictor(Segmenter):
+    """One network with its variables.
+
+    Args:
+        trained: the network. Its configuration names the size of its input, the threshold, and the scales of test-time
+            augmentation (`config.evaluation.scales`): clips are also seen enlarged by these factors, and the
+            probabilities are averaged where they overlap. A stream sees each frame once.
+
+    Attributes:
+        trained: The network.
+    """
+
+    def __init__(self, trained: Trained):
+        self.trained = trained
+        self.network = EchoForge(trained.config.model)
+        self.size, self.threshold = trained.config.data.size, trained.config.evaluation.threshold
+        scales = trained.config.evaluation.scales
 
         def probabilities(variables: dict[str, Any], image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
             total, seen = jnp.zeros_like(image), jnp.zeros_like(image)
             for scale in scales:
-                found = jax.nn.sigmoid(self.network.apply(variables, enlarge(image, scale))[0].logits)
-                total += enlarge(found, 1 / scale)
-                seen += enlarge(jnp.ones_like(found), 1 / scale)
+                outputs, _ = self.network.apply(variables, enlarge(image, scale))
+                total += enlarge(jax.nn.sigmoid(outputs.logits), 1 / scale)
+                seen += enlarge(jnp.ones_like(outputs.logits), 1 / scale)
             return total / jnp.maximum(seen, 1e-6)
 
         def stream(
@@ -69,45 +148,26 @@ class Predictor:
         self._stream = jax.jit(stream)
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Predictor, Config, dict[str, Any]]:
-        """From a trained network (`load_trained`): the predictor, the configuration it was trained with, its card."""
-        variables, config, card = load_trained(path)
-        return cls.of(config, variables), config, card
-
-    @classmethod
-    def of(cls, config: Config, variables: dict[str, Any]) -> Predictor:
-        """The predictor that a configuration describes."""
-        evaluation = config.evaluation
-        return cls(config.model, config.data.size, variables, evaluation.scales, evaluation.threshold)
-
-    @classmethod
-    def load_last(cls, workdir: Path) -> tuple[Predictor, Config, int]:
-        """From the last checkpoint of a training, finished or not: the predictor, its configuration, the step.
+    def load(cls, path: Path) -> Predictor:
+        """Reads a trained network from a .safetensors file, an inference folder or the folder of a run.
 
         Raises:
-            CheckpointError: the folder holds no run, or no checkpoint yet.
+            CheckpointError: a folder without a trained network.
+            ConfigError: a file that is none, or one of another kind.
         """
-        if not (workdir / "config.json").is_file():
-            raise CheckpointError(f"{workdir} holds no run (config.json is missing)")
-        config = read_config(json.loads((workdir / "config.json").read_text(encoding="utf-8"))["config"])
-        config, start = initial_weights(config)
-        shaped = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=""))  # shapes alone
-        optimizer, _ = make_optimizer(config.optimizer, 1)
-        shapes = jax.eval_shape(lambda key: initial_state(shaped, optimizer, key, start), jax.random.key(0))
-        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
-            if checkpoints.latest_step() is None:
-                raise CheckpointError(f"{workdir} holds no checkpoint yet")
-            state, _ = checkpoints.restore(abstract_state(shapes, here))
-        variables = inference_variables(state)
-        return cls.of(config, variables), config, int(state.step)
+        return cls(Trained.load(path))
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The network's variables, {"params": ..., "batch_stats": ...}."""
+        return self.trained.variables
 
     def forward(self, image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:
-        """Foreground probabilities of frames at network size, grey levels 0..1; stays on the device."""
+        """Returns foreground probabilities of frames at network size with grey levels 0..1; stays on the device."""
         return self._probabilities(self.variables, image)
 
-    def probabilities(self, clips: list[UInt8[np.ndarray, "t h w"]]) -> list[Float[np.ndarray, "t s s"]]:
-        """Foreground probabilities at network size of clips of any length and size, in one batch.
+    def probabilities(self, clips: Sequence[Frames]) -> list[Float[np.ndarray, "t s s"]]:
+        """Returns foreground probabilities at network size of clips of any length and size, made in one batch.
 
         Shorter clips are padded after their end, which no earlier frame can see.
         """
@@ -115,76 +175,75 @@ class Predictor:
         frames = -(-longest // FRAMES_MULTIPLE) * FRAMES_MULTIPLE if longest > 2 else longest
         image = np.zeros((len(clips), frames, self.size, self.size), np.float32)
         for row, clip in enumerate(clips):
-            image[row, : len(clip)] = resize_frames(clip, self.size).astype(np.float32) / np.float32(255)
-        found = np.asarray(self.forward(jnp.asarray(image)))
-        own = [found[row, : len(clip)] for row, clip in enumerate(clips)]
-        theirs = [other.probabilities(clips) for other in self.others]
-        side = (self.size, self.size)
-        return [np.mean([p, *(resize_probability(t[row], side) for t in theirs)], 0) for row, p in enumerate(own)]
-
-    def masks(
-        self, clips: Iterable[UInt8[np.ndarray, "t h w"]], batch_clips: int = 4
-    ) -> Iterator[UInt8[np.ndarray, "t h w"]]:
-        """LV masks 0/1 of each clip at its own size, in order; `batch_clips` at a time, the last batch filled up."""
-        for clip, probability in self.each(clips, batch_clips):
-            yield to_native(probability, clip.shape[1:], self.threshold)
-
-    def each(
-        self, clips: Iterable[UInt8[np.ndarray, "t h w"]], batch_clips: int = 4
-    ) -> Iterator[tuple[UInt8[np.ndarray, "t h w"], Float[np.ndarray, "t s s"]]]:
-        """Each clip, in order, with its probabilities at network size; the last batch is filled up."""
-        batch: list[np.ndarray] = []
-        for clip in clips:
-            batch.append(clip)
-            if len(batch) == batch_clips:
-                yield from zip(batch, self.probabilities(batch), strict=True)
-                batch = []
-        if batch:
-            filled = batch + batch[-1:] * (batch_clips - len(batch))
-            yield from zip(batch, self.probabilities(filled)[: len(batch)], strict=True)
+            image[row, : len(clip)] = _to_network(clip, self.size)
+        probabilities = np.asarray(self.forward(jnp.asarray(image)))
+        return [probabilities[row, : len(clip)] for row, clip in enumerate(clips)]
 
     def start_stream(self, batch: int = 1) -> Memory:
-        """The memory before the first frame of a stream."""
+        """Returns the memory before the first frame of so many parallel streams."""
         return self.network.initial_memory(batch)
 
     def stream_frame(
         self, memory: Memory, frame: UInt8[np.ndarray, "b h w"]
     ) -> tuple[Memory, Float[np.ndarray, "b s s"]]:
-        """One frame and the memory -> the new memory and the frame's probabilities, as in the whole clip."""
-        image = resize_frames(frame, self.size).astype(np.float32) / np.float32(255)
-        memory, probability = self._stream(self.variables, memory, jnp.asarray(image))
+        """Predicts one frame of a stream, with the same result as in the whole clip.
+
+        Args:
+            memory: what the frames before it left (`start_stream` before the first one).
+            frame: grey levels 0..255 of each parallel stream.
+
+        Returns:
+            The memory after the frame, and its foreground probability at network size.
+        """
+        image = jnp.asarray(_to_network(frame, self.size))
+        memory, probability = self._stream(self.variables, memory, image)
         return memory, np.asarray(probability)
 
 
-def with_evaluation(config: Config, scales: Sequence[str] | None, threshold: float | None) -> Config:
-    """The configuration with other test-time scales (texts) or another threshold; None leaves them.
+class Ensemble(Segmenter):
+    """Several networks whose probabilities are averaged, at the size and with the threshold of the first one.
 
-    Raises:
-        ConfigError: a text is no number, or a number is out of range.
+    Args:
+        predictors: the networks.
     """
-    evaluation = config.evaluation
-    try:
-        evaluation = dataclasses.replace(
-            evaluation,
-            scales=tuple(map(float, scales)) if scales else evaluation.scales,
-            threshold=evaluation.threshold if threshold is None else threshold,
-        )
-    except ValueError as error:
-        raise ConfigError(f"--scales={','.join(scales or ())}: {error}; expected numbers, e.g. 0.9,1,1.1") from error
-    return read_config(dataclasses.asdict(dataclasses.replace(config, evaluation=evaluation)))
+
+    def __init__(self, predictors: Sequence[Predictor]):
+        self.predictors = tuple(predictors)
+        self.size, self.threshold = self.predictors[0].size, self.predictors[0].threshold
+        self.num_networks = len(self.predictors)
+
+    def probabilities(self, clips: Sequence[Frames]) -> list[Float[np.ndarray, "t s s"]]:
+        """Returns the mean of the networks' foreground probabilities, resized to the first one's size."""
+        shape = (self.size, self.size)
+        by_network = [predictor.probabilities(clips) for predictor in self.predictors]
+        return [
+            np.mean([first, *(resize_probability(other, shape) for other in others)], axis=0)
+            for first, *others in zip(*by_network, strict=True)
+        ]
 
 
 def enlarge(frames: Float[Array, "b t h w"], scale: float) -> Float[Array, "b t h w"]:
-    """Frames seen enlarged about their centre, at the same size (bilinear); what comes in from outside is 0."""
+    """Enlarges frames about their centre at the same size (bilinear); what comes in from outside is 0.
+
+    Args:
+        frames: maps of any kind.
+        scale: factor; below 1 it makes them smaller.
+    """
     if scale == 1.0:
         return frames
     sides = jnp.asarray(frames.shape[2:], jnp.float32)
-    return jax.image.scale_and_translate(
-        frames,
-        frames.shape,
-        (2, 3),
-        jnp.full(2, scale, jnp.float32),
-        (1.0 - scale) * sides / 2.0,
-        "linear",
-        antialias=False,
-    )
+    shift = (1.0 - scale) * sides / 2.0
+    factors = jnp.full(2, scale, jnp.float32)
+    return jax.image.scale_and_translate(frames, frames.shape, (2, 3), factors, shift, "linear", antialias=False)
+
+
+def _to_network(frames: Frames, size: int) -> Float[np.ndarray, "t s s"]:
+    return resize_frames(frames, size).astype(np.float32) / np.float32(255)
+
+
+def _check_frames(frames: np.ndarray) -> None:
+    if frames.dtype != np.uint8 or frames.ndim != 3 or 0 in frames.shape:
+        raise DataError(
+            f"the frames are {frames.dtype} of shape {frames.shape}; expected grey levels 0..255 as uint8 of shape "
+            "(frames, rows, columns): scale and convert them first"
+        )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.formats.camus import masks
-from data_pipelines.preprocessing import at_network_size, to_native
+from data_pipelines.preprocessing import at_network_size
 from data_pipelines.records import Clip, summarise_skipped
 from data_pipelines.sampling import ed_to_es, uniform_frames
 from data_pipelines.source import EmptySplit, load_split
@@ -25,12 +25,12 @@ from echoforge_jax.console import progress_bar, say
 from echoforge_jax.distributed import processes
 from echoforge_jax.evaluation.evaluator import overlap_and_distance, score_clips, score_temporal, summarise
 from echoforge_jax.evaluation.patients import score_ejection_fraction
-from echoforge_jax.inference import Predictor
+from echoforge_jax.inference import Segmenter
 from echoforge_jax.report.card import about, is_simulated, is_simulated_tree, method_card
 from echoforge_jax.report.folder import Scores, write_results
 from echoforge_jax.report.selection import Case, Pictures
 from echoforge_jax.training.data import source_of
-from echoforge_jax.training.recorder import read_metrics
+from echoforge_jax.training.run_log import read_metrics
 
 
 def protocol_clip(clip: Clip, protocol: str, frames: int) -> Clip:
@@ -57,7 +57,7 @@ def scored_frames(clip: Clip, protocol: str) -> list[int]:
 def choose_split(config: Config) -> str:
     """The split to score: as configured; "auto" is the test split, or where there is none validation, or where there is
     none either all records (said aloud)."""
-    if config.evaluation.split != "auto":
+    if config.evaluation.split is not None:
         return config.evaluation.split
     if _holds(config, "test"):
         return "test"
@@ -70,13 +70,13 @@ def choose_split(config: Config) -> str:
 
 def _holds(config: Config, split: str) -> bool:
     try:
-        return bool(source_of(config).index(split)[0])
+        return bool(source_of(config.data).index(split)[0])
     except ValueError:
         return False
 
 
 def evaluate(
-    config: Config, predictor: Predictor, split: str, protocols: Sequence[str], out: Path, against: Sequence[Path] = ()
+    config: Config, predictor: Segmenter, split: str, protocols: Sequence[str], out: Path, against: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """Scores a split by each protocol and writes everything into `out` (see `write_results`). Of several processes each
     predicts its share of the clips, the main one scores.
@@ -87,7 +87,7 @@ def evaluate(
     with progress_bar() as bar:
         task = bar.add_task(f"reading {split}", total=None, note="clips")
         clips, skipped = load_split(
-            source_of(config),
+            source_of(config.data),
             split,
             ed_to_es,
             skip_unreadable=config.data.skip_unreadable,
@@ -121,25 +121,22 @@ def evaluate(
         skipped=skipped,
         simulated=is_simulated(config),
         against=against,
-        card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none", 1 + len(predictor.others)),
+        card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none", predictor.num_networks),
         history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
     )
 
 
 def _predict(
-    predictor: Predictor, clips: Sequence[Clip], batch_clips: int, title: str, exchange: Path
+    predictor: Segmenter, clips: Sequence[Clip], batch_clips: int, title: str, exchange: Path
 ) -> list[tuple[np.ndarray, ...]] | None:
     """Masks of each clip at its own size and at the network's; None on other processes than the main one."""
     order = processes.shard_for_process(sorted(range(len(clips)), key=lambda i: len(clips[i])))
     found: dict[int, tuple[np.ndarray, ...]] = {}
     with progress_bar() as bar:
         task = bar.add_task(f"predicting {title}", total=len(order), note="clips")
-        predicted = predictor.each((clips[i].frames for i in order), batch_clips)
-        for i, (frames, probability) in zip(order, predicted, strict=True):
-            found[i] = (
-                to_native(probability, frames.shape[1:], predictor.threshold),
-                (probability >= predictor.threshold).astype(np.uint8),
-            )
+        predicted = predictor.predict_clips((clips[i].frames for i in order), batch_clips=batch_clips)
+        for i, segmentation in zip(order, predicted, strict=True):
+            found[i] = segmentation.masks, segmentation.network_masks
             bar.advance(task)
     gathered = processes.gather_on_main(found, exchange)
     return None if gathered is None else [gathered[i] for i in range(len(clips))]

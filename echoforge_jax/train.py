@@ -7,7 +7,6 @@ loss, 74 storage, 76 processes that did not come together or one of which was lo
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from data_pipelines.simulator.cohort import write_cohort
-from echoforge_jax.config import Config, read_config
+from echoforge_jax.config import Config, SimulationConfig, read_config, replace
 from echoforge_jax.console import errors_as_messages, parse_flags, progress_bar, say
 from echoforge_jax.distributed import processes
 from echoforge_jax.distributed.flags import join_cluster
@@ -26,18 +25,37 @@ from echoforge_jax.inference import Predictor
 from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import choose_split, evaluate
 from echoforge_jax.training.loop import Outcome, train
-from echoforge_jax.training.profiling import parse_step_range
+from echoforge_jax.training.profiling import StepRange, parse_step_range
 from echoforge_jax.training.run_folder import claim, is_done
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "A file with get_config(); fields: --config.data.size=128")
-_PROFILE = flags.DEFINE_string("profile", None, "FIRST:LAST steps to trace into WORKDIR/profile, e.g. 20:25.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<name of the config file>.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "The configuration: a file with get_config(), or the name of one that ships with the package. Fields are set by "
+    "flags such as --config.data.size=128.",
+)
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "Steps FIRST:LAST of which a trace is written into WORKDIR/profile, e.g. 20:25."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder of the run. Without it the run lies in runs/ under the name of the configuration."
+)
 
 
-def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -> Outcome:
-    """Simulation (if asked for), training, evaluation and report of one configuration in one folder."""
-    if config.data.simulate.patients and not config.data.root:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(workdir / "simulated")))
+def run(config: Config, workdir: Path, *, profile: StepRange | None = None) -> Outcome:
+    """Simulates (if asked for), trains, evaluates and reports one configuration in one folder.
+
+    Args:
+        config: the configuration.
+        workdir: folder of the run.
+        profile: steps of which a trace is written.
+
+    Raises:
+        ConfigError: the configuration names no data, or the folder holds another run; and as `train`.
+    """
+    simulation = config.data.simulate
+    if simulation.patients and not config.data.root:
+        config = replace(config, {"data.root": str(workdir / "simulated")})
     if not config.data.root:
         raise ConfigError("config.data.root is empty; give the data's folder: --config.data.root=PATH")
     with processes.main_first("the folder is claimed"):
@@ -48,43 +66,56 @@ def run(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -
             f"python -m echoforge_jax.evaluate --workdir={workdir}"
         )
     else:
-        if config.data.simulate.patients:
+        if simulation.patients:
             with processes.main_first("the data are simulated"):
-                _simulate(config)
-        if train(config, workdir, profile) is Outcome.INTERRUPTED:
+                _simulate(simulation, Path(config.data.root), config.data.format)
+        if train(config, workdir, profile=profile) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
-        predictor, trained, _ = Predictor.load(workdir / "inference")
-        of_network = {"scales": trained.evaluation.scales, "threshold": trained.evaluation.threshold}
-        here = dataclasses.replace(config.evaluation, **of_network)
-        trained = dataclasses.replace(trained, data=config.data, evaluation=here)  # the data may have been moved since
-        evaluate(trained, predictor, choose_split(trained), config.evaluation.protocols, workdir)
+        _evaluate(config, workdir)
         processes.wait_for_all("the run is scored")
     if processes.is_main():
-        print(table(json.loads((workdir / "metrics.json").read_text())))
+        print(table(json.loads((workdir / "metrics.json").read_text(encoding="utf-8"))))
         print(f"report: {workdir / 'report.html'}")
     return Outcome.FINISHED
 
 
-def _simulate(config: Config) -> None:
-    wanted = config.data.simulate
+def _evaluate(config: Config, workdir: Path) -> None:
+    """Scores the best network of a run on today's data, which may have been moved since the training."""
+    predictor = Predictor.load(workdir / "inference")
+    trained = predictor.trained.config
+    here = replace(
+        trained,
+        {
+            "data": config.data,
+            "evaluation": config.evaluation,
+            "evaluation.scales": trained.evaluation.scales,
+            "evaluation.threshold": trained.evaluation.threshold,
+        },
+    )
+    evaluate(here, predictor, choose_split(here), config.evaluation.protocols, workdir)
+
+
+def _simulate(simulation: SimulationConfig, root: Path, data_format: str) -> None:
+    patients = simulation.patients or 0
     with progress_bar() as bar:
-        task = bar.add_task("simulating", total=wanted.patients, note="patients")
+        task = bar.add_task("simulating", total=patients, note="patients")
         try:
             write_cohort(
-                Path(config.data.root),
-                patients=wanted.patients,
-                seed=wanted.seed,
-                frames=wanted.frames,
-                size=wanted.size,
-                processes=wanted.processes,
+                root,
+                patients=patients,
+                seed=simulation.seed,
+                frames=simulation.frames,
+                size=simulation.size,
+                processes=simulation.processes,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
-                tree="echonet" if config.data.format == "echonet_dynamic" else "camus",
+                tree="echonet" if data_format == "echonet_dynamic" else "camus",
             )
         except ValueError as error:
             raise ConfigError(f"config.data.simulate: {error}") from error
 
 
 def main(_: list[str]) -> None:
+    """Runs the command."""
     with errors_as_messages():
         if _CONFIG.value is None:
             raise ConfigError("--config is missing; for a first look: --config=configs/quickstart.py")
@@ -93,7 +124,7 @@ def main(_: list[str]) -> None:
         config = read_config(_CONFIG.value)
         join_cluster(workdir)
         with exit_if_process_lost():
-            outcome = run(config, workdir, parse_step_range(_PROFILE.value))
+            outcome = run(config, workdir, profile=parse_step_range(_PROFILE.value))
         if outcome is Outcome.INTERRUPTED:
             sys.exit(INTERRUPTED)
 

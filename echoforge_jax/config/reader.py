@@ -65,15 +65,19 @@ def replace(config: Config, changes: Mapping[str, Any]) -> Config:
 
     Args:
         config: the configuration to start from; it stays as it is.
-        changes: dotted names of fields, e.g. "data.size", with their new values.
+        changes: dotted names of fields, e.g. "data.size", or of sections, e.g. "data", with their new values. Later
+            entries win over earlier ones.
 
     Raises:
         ConfigError: as `read_config`.
     """
     values = flatten(dataclasses.asdict(config))
-    sections = {name.rpartition(".")[0] for name in changes}
-    given = {name: value for name, value in values.items() if name not in sections}
-    return _build(Config, unflatten(given | rename_fields(changes)), "config")
+    for name, value in rename_fields(changes).items():
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            values |= flatten(dataclasses.asdict(value), f"{name}.")
+        else:
+            values[name] = value
+    return _build(Config, unflatten(values), "config")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -127,6 +131,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, ignored: C
 
 
 def _build(cls: Any, values: Any, path: str) -> Any:
+    if isinstance(values, cls):
+        return values
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path} is {values!r}; expected the fields of {cls.__name__}")
     hints = typing.get_type_hints(cls)

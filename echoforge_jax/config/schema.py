@@ -9,11 +9,10 @@ import dataclasses
 from typing import Literal
 
 from data_pipelines.augment import Augmentation
-from data_pipelines.propagation import PROPAGATION_METHODS
+from echoforge_jax.config.strategy import STRATEGIES, PseudoLabelName, Strategy
 from echoforge_jax.errors import ConfigError
 
 Rematerialisable = Literal["encoder", "anchor_recalibration", "temporal_fusion"]
-PseudoLabelName = Literal["reforging", "threshold", "mean_teacher", "registration", "deformation"]
 DataFormat = Literal["camus", "echonet_dynamic", "store"]
 Split = Literal["train", "validation", "test"]
 Protocol = Literal["semi", "full"]
@@ -229,8 +228,18 @@ class PseudoLabelConfig:
     teacher: Literal["last", "average"] = "last"
     strong_student: bool = False
 
+    @property
+    def rules(self) -> Strategy:
+        """What the chosen strategy needs and does."""
+        return STRATEGIES[self.strategy]
+
+    @property
+    def changes_student_view(self) -> bool:
+        """Whether the network sees a strongly changed view of clips that lack labels."""
+        return self.strong_student or self.rules.changes_student_view
+
     def __post_init__(self) -> None:
-        if self.strong_student and self.strategy is None:
+        if self.strong_student and not self.rules.makes_pseudo_labels:
             raise ConfigError(
                 "config.pseudo_labels.strong_student needs pseudo-labels; config.pseudo_labels.strategy is None"
             )
@@ -279,7 +288,8 @@ class OptimizerConfig:
         encoder_rate: The encoder's learning rate as a multiple of `learning_rate`.
         weight_decay: Decoupled weight decay (AdamW) of the kernels; biases, norms and scalars have none.
         clip_norm: Largest global norm of the gradient; None does not clip.
-        ema_decay: Decay of the moving average of the parameters, which is then what is evaluated; None keeps no average.
+        ema_decay: Decay of the moving average of the parameters, which is then what is evaluated; None keeps no
+            average.
     """
 
     learning_rate: float = 1e-4
@@ -407,21 +417,21 @@ class Config:
             )
 
     def _check_pseudo_labels(self) -> None:
-        strategy, teacher = self.pseudo_labels.strategy, self.pseudo_labels.teacher
-        if not self.data.in_memory and strategy in PROPAGATION_METHODS:
+        rules, has_average = self.pseudo_labels.rules, self.optimizer.ema_decay is not None
+        if rules.carries_labels and not self.data.in_memory:
             raise ConfigError(
-                f"config.pseudo_labels.strategy={strategy!r} carries labels through the clips before training and "
+                f"config.pseudo_labels.strategy={rules.name!r} carries labels through the clips before training and "
                 "needs config.data.in_memory=True"
             )
-        if self.optimizer.ema_decay is None and strategy == "mean_teacher":
+        if rules.needs_average and not has_average:
             raise ConfigError(
-                "config.pseudo_labels.strategy='mean_teacher' needs config.optimizer.ema_decay, e.g. 0.99"
+                f"config.pseudo_labels.strategy={rules.name!r} needs config.optimizer.ema_decay, e.g. 0.99"
             )
-        if self.optimizer.ema_decay is None and teacher == "average":
+        if self.pseudo_labels.teacher == "average" and not has_average:
             raise ConfigError("config.pseudo_labels.teacher='average' needs config.optimizer.ema_decay, e.g. 0.99")
 
 
-def _require_positive(section: str, **values: float) -> None:
+def _require_positive(section: str, **values: int | float) -> None:
     for name, value in values.items():
         if value <= 0:
             raise ConfigError(f"{section}.{name} is {value}, which is too small; expected more than 0")

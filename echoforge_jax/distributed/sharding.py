@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import einops
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from echoforge_jax.errors import ConfigError
 
+T = TypeVar("T")
 BATCH_AXES = ("data", "fsdp")
 
 
@@ -125,12 +125,12 @@ def in_parts(batch: Any, mesh: Mesh, parts: int) -> Any:
     return jax.tree.map(cut, batch)
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-    """Makes global arrays, split over the batch axis, from this process's rows of a batch.
+def put_batch(batch: T, mesh: Mesh) -> T:
+    """Makes global arrays, sharded over the batch axis, from this process's rows.
 
     Args:
-        batch: NumPy arrays (n, ...) by name, with the rows of this process.
-        mesh: of the training.
+        batch: a pytree of NumPy arrays with the batch axis first.
+        mesh: the device mesh.
     """
     sharding = over_batch(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
+    return jax.tree.map(lambda value: jax.make_array_from_process_local_data(sharding, value), batch)

@@ -13,7 +13,7 @@ from echoforge_jax.provenance import git_commit
 
 def is_simulated(config: Config) -> bool:
     """Whether the data that are read come from the simulator: made for this run, or a tree that it wrote."""
-    return config.data.simulate.patients > 0 or is_simulated_tree(Path(config.data.root))
+    return bool(config.data.simulate.patients) or is_simulated_tree(Path(config.data.root or ""))
 
 
 def is_simulated_tree(root: Path) -> bool:
@@ -24,7 +24,7 @@ def is_simulated_tree(root: Path) -> bool:
 def method_card(config: Config, split: str, clips: int, skipped: str, networks: int = 1) -> dict[str, str]:
     """What a reader needs to know what was measured, as rows of the report's card. Of several networks whose
     probabilities are averaged it is the first one's."""
-    data, model = config.data, config.model
+    data, model, strategy = config.data, config.model, config.pseudo_labels.rules
     simulated = data.simulate.patients
     return {
         "data set": {"camus": "CAMUS", "echonet_dynamic": "EchoNet-Dynamic", "store": "prepared store"}[data.format],
@@ -49,9 +49,9 @@ def method_card(config: Config, split: str, clips: int, skipped: str, networks: 
             for name, on in (
                 ("ARC", model.anchor_recalibration),
                 ("TSF", model.temporal_fusion),
-                ("CPR", config.semi.pseudo_labels == "reforging"),
-                (f"pseudo-labels: {config.semi.pseudo_labels}", config.semi.pseudo_labels not in ("reforging", "none")),
-                ("FlameRise", config.semi.flamerise and config.semi.pseudo_labels != "none"),
+                ("CPR", strategy.trains_reforging),
+                (f"pseudo-labels: {strategy.name}", strategy.makes_pseudo_labels and not strategy.trains_reforging),
+                ("FlameRise", config.flamerise.enabled and strategy.makes_pseudo_labels),
             )
             if on
         )

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,30 @@ from echoforge_jax.distributed import processes
 from echoforge_jax.distributed.start import is_lost
 from echoforge_jax.errors import CheckpointError
 from echoforge_jax.training.state import TrainState
-from echoforge_jax.weights.inference_folder import _alone
+from echoforge_jax.weights.inference_folder import this_process_alone
 
 STATE, META, DIGEST = "state", "meta", "digest"
 
 
+class Restored(NamedTuple):
+    """A checkpoint that was read.
+
+    Attributes:
+        state: The state, placed as asked for.
+        meta: What the checkpoint says of itself: epoch, steps_per_epoch, clips (their digest).
+    """
+
+    state: TrainState
+    meta: dict[str, Any]
+
+
 class Checkpoints:
-    """The states of one run. Saves happen in the background; `wait` (or leaving the `with` block) makes them sure."""
+    """The states of one run. Saves happen in the background; `wait` (or leaving the `with` block) makes them sure.
+
+    Args:
+        workdir: folder of the run.
+        keep: number of last states to keep.
+    """
 
     def __init__(self, workdir: Path, keep: int):
         self.root = workdir.absolute()
@@ -58,17 +75,39 @@ class Checkpoints:
         return self._last.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
-        """Saves the state at its own step; does nothing where that step is saved already."""
+        """Saves the state at its own step; does nothing where that step is saved already.
+
+        Args:
+            state: the state.
+            meta: what the checkpoint says of itself, as JSON can hold it.
+
+        Raises:
+            CheckpointError: the disk is full, or the file system fails.
+        """
         step = int(state.step)
         if self._last.latest_step() != step:
             self._write(self._last, step, state, meta | {DIGEST: digest(state, meta)})
 
     def save_best(self, state: TrainState, meta: dict[str, Any], dice_percent: float) -> None:
+        """Saves the state as the one with the highest validation Dice.
+
+        Args:
+            state: the state.
+            meta: as in `save`.
+            dice_percent: its validation Dice.
+
+        Raises:
+            CheckpointError: as in `save`.
+        """
         self._write(self._best, int(state.step), state, meta, metrics={"validation_dice_percent": dice_percent})
 
-    def restore(self, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The last state that can be read, placed as `target` (shapes with our shardings), and its meta data. What
-        cannot be read is said, and not touched. The main process alone looks for it, so that all use the same.
+    def restore(self, target: TrainState) -> Restored:
+        """Reads the last state that can be read.
+
+        What cannot be read is named, and not touched. The main process alone looks for it, so that all use the same.
+
+        Args:
+            target: shapes of the state with the shardings of this run (`abstract_state`).
 
         Raises:
             CheckpointError: none can be read, or none is of this model.
@@ -96,7 +135,7 @@ class Checkpoints:
         # A restored buffer may alias memory that XLA does not own; a donated state must be ours.
         ours = jax.tree.map(lambda leaf: leaf.sharding, target)
         state = jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=ours)(restored[STATE])
-        return state, {name: value for name, value in restored[META].items() if name != DIGEST}
+        return Restored(state, {name: value for name, value in restored[META].items() if name != DIGEST})
 
     def set_aside_after(self, step: int) -> None:
         """Moves checkpoints later than `step` (they could not be read) out of the way, and removes what a killed run
@@ -174,7 +213,7 @@ def _fault(folder: Path, target: TrainState) -> str:
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     try:
         meta = json.loads((folder / META / "metadata").read_text(encoding="utf-8"))
-        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        with ocp.StandardCheckpointer(multiprocessing_options=this_process_alone()) as checkpointer:
             differences = _differences(checkpointer.metadata(folder / STATE).item_metadata.tree, target)
             if differences:  # before the reading: Orbax stops half-way through it
                 shown = "; ".join(differences[:3]) + ("; ..." if len(differences) > 3 else "")

@@ -12,13 +12,15 @@ from typing import Any, TypeVar, cast
 import jax
 
 T = TypeVar("T")
-SLOW_INPUT = 0.1  # share of the time that a device may wait for data before it is said
 GIB = 2**30
 
 
 class Clock:
-    """Times a window of steps. Steps are dispatched ahead of the device: only a watcher that waits for each result
-    knows when the device fell idle, and so how long it waited for the next batch."""
+    """Times a window of steps.
+
+    Steps are dispatched ahead of the device. Only a watcher that waits for each result knows when the device fell idle,
+    and so how long it waited for the next batch.
+    """
 
     def __init__(self) -> None:
         self._watcher = ThreadPoolExecutor(1)
@@ -30,7 +32,7 @@ class Clock:
         self._began, self._steps, self._idle_s, self._saving_s = time.monotonic(), 0, 0.0, 0.0
 
     def batches(self, source: Iterable[T]) -> Iterator[T]:
-        """The batches, timed as they come."""
+        """Passes the batches on and times how long each one took to come."""
         batches, end = iter(source), object()
         while True:
             asked = time.monotonic()
@@ -42,43 +44,48 @@ class Clock:
             yield cast(T, batch)
 
     def dispatched(self, results: Any) -> None:
-        """A step has been given to the device; `results` are what it will fill."""
+        """Notes that a step was given to the device, which will fill `results`."""
         self._steps += 1
         self._done = self._watcher.submit(_when_ready, results)
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """What stands inside is time for checkpoints, of the next window."""
+        """Counts the time inside as time for checkpoints, of the next window."""
         began = time.monotonic()
         try:
             yield
         finally:
             self._saving_s += time.monotonic() - began
 
-    def clips_per_s(self, clips: int) -> float:
-        """So far in this window, for batches of so many clips."""
-        return self._steps * clips / self._spent_s()
+    def clips_per_s(self, batch_clips: int) -> float:
+        """Returns the clips a second of this window so far, for batches of so many clips."""
+        return self._steps * batch_clips / self._spent_s()
 
     def _spent_s(self) -> float:
         return max(time.monotonic() - self._began - self._saving_s, 1e-9)
 
-    def values(self, clips: int) -> dict[str, float]:
-        """The window as metrics: clips a second, seconds a step, the share of that time in which the device waited for
-        data; seconds besides in which a checkpoint held up the loop; memory in GiB (of this process at its highest, and
-        of its first device where that is known)."""
-        spent = self._spent_s()
-        found = {
-            "clips_per_s": self.clips_per_s(clips),
-            "step_s": spent / max(self._steps, 1),
-            "data_wait_share": min(self._idle_s / spent, 1.0),
+    def values(self, batch_clips: int) -> dict[str, float]:
+        """Returns the window as metrics, for batches of so many clips.
+
+        Returns:
+            clips_per_s; step_s, seconds a step; data_wait_share, the share of that time in which the device waited for
+            data; checkpoint_s, further seconds in which a checkpoint held up the loop; host_memory_gib, this process's
+            memory at its highest; device_memory_gib of its first device, where that is known.
+        """
+        spent_s = self._spent_s()
+        values = {
+            "clips_per_s": self.clips_per_s(batch_clips),
+            "step_s": spent_s / max(self._steps, 1),
+            "data_wait_share": min(self._idle_s / spent_s, 1.0),
             "checkpoint_s": self._saving_s,
             "host_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB,
         }
         if stats := jax.local_devices()[0].memory_stats():
-            found["device_memory_gib"] = stats.get("peak_bytes_in_use", 0) / GIB
-        return found
+            values["device_memory_gib"] = stats.get("peak_bytes_in_use", 0) / GIB
+        return values
 
     def close(self) -> None:
+        """Ends the watcher's thread."""
         self._watcher.shutdown()
 
 

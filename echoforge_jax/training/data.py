@@ -1,85 +1,107 @@
-"""From a configuration to clips in memory and to the batches of a training."""
+"""From a configuration to the clips in memory and to the batches of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, allocate_rows, labelled_patients
-from data_pipelines.propagation import PROPAGATION_METHODS, UNDECIDED, propagate
+from data_pipelines.propagation import UNDECIDED, propagate
 from data_pipelines.records import Clip, SampledClip, summarise_skipped
 from data_pipelines.sampling import resize_cine, sample_clip
 from data_pipelines.source import Source, load_split
 from data_pipelines.store.lazy_clips import LazyClips, open_lazily
 from echoforge_jax.config import Config, DataConfig, MixConfig
 from echoforge_jax.console import progress_bar, say
-from echoforge_jax.distributed import sharding
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.overlap import dice
 
 T = TypeVar("T")
+Clips = Sequence[AnyClip]
 
 
-def source_of(config: Config) -> Source:
-    return Source(config.data.format, Path(config.data.root), config.data.split_scheme, config.data.views)
+class DividedClips(NamedTuple):
+    """The training clips of a semi-supervised study.
+
+    Attributes:
+        labelled: Clips with labels that the training may use.
+        unlabelled: All others; labels that they may have are hidden.
+    """
+
+    labelled: Sequence[SampledClip]
+    unlabelled: Sequence[SampledClip]
 
 
-def load(config: Config, split: str) -> list[SampledClip]:
-    """A split in memory, with a line that says what was read and one a reason for what was not."""
-    data = config.data
-    sample = lambda clip: sample_clip(clip, data.frames, data.size, data.training_labels)
-    clips = _load(source_of(config), split, sample, data, f"reading {split}")
+def source_of(data: DataConfig) -> Source:
+    """Returns the data set that a configuration names."""
+    return Source(data.format, Path(data.root or ""), data.split_scheme or "auto", data.views)
+
+
+def load(data: DataConfig, split: str) -> list[SampledClip]:
+    """Reads a split into memory, and says what was read and, by reason, what was left out.
+
+    Args:
+        data: the data set and the shape of its clips.
+        split: "train", "validation" or "test".
+
+    Raises:
+        EmptySplit: no record of the split can be used.
+        UnreadableRecord: a record cannot be read and `data.skip_unreadable` is False.
+    """
+
+    def sample(clip: Clip) -> SampledClip:
+        return sample_clip(clip, data.frames, data.size, data.training_labels)
+
+    clips = _load(source_of(data), split, sample, data, f"reading {split}")
     labelled = sum(int(clip.may_train.sum()) for clip in clips)
     say(f"{split}: {len(clips)} clips of {data.frames} frames, {labelled} frames labelled")
     return clips
 
 
-def _open(config: Config) -> LazyClips:
-    data = config.data
-    clips, skipped = open_lazily(source_of(config), "train", data.frames, data.size, data.training_labels)
-    say(f"train: {len(clips)} clips of {data.frames} frames, read from the store when they are needed")
-    if skipped:
-        say(f"{len(skipped)} records skipped:\n  " + summarise_skipped(skipped).replace("\n", "\n  "))
-    return clips
+def training_batches(config: Config, *, num_devices: int) -> TrainingBatches:
+    """Prepares the batches of this process from the training split and the data sets that are mixed in.
 
-
-def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
-    """The training split and what is mixed in, as the batches of this process.
+    Args:
+        config: the configuration.
+        num_devices: devices that share the batch axis.
 
     Raises:
-        ConfigError: the batch cannot be shared out over devices and sources.
-        EmptySplit, UnreadableRecord: as their docstrings say.
+        ConfigError: the devices and data sets cannot share the batch.
+        EmptySplit: no training clip can be used.
+        UnreadableRecord: a record cannot be read and `config.data.skip_unreadable` is False.
     """
-    data, devices = config.data, sharding.batch_parts(mesh) * config.training.accumulate
-    sharding.check_batch(mesh, data.batch_clips, config.training.accumulate)
-    clips = load(config, "train") if data.in_memory else _open(config)
-    labelled, unlabelled = withhold_labels(clips, data.labelled_fraction, data.labelled_seed)
+    data, strategy = config.data, config.pseudo_labels.rules
+    clips = load(data, "train") if data.in_memory else _open(data)
+    labelled, unlabelled = withhold_labels(clips, fraction=data.labelled_fraction, seed=data.labelled_seed)
     if unlabelled:
         say(f"{len(labelled)} clips keep their labels, {len(unlabelled)} clips are unlabelled")
-    extras = [(_load_mix(mix, data), mix.share) for mix in data.mix]
-    if config.semi.pseudo_labels == "none":
+    extras: list[tuple[Clips, float]] = [(_load_mix(mix, data), mix.share) for mix in data.mix]
+    if not strategy.makes_pseudo_labels:
         extras = [(clips, share) for clips, share in extras if any(_is_labelled(clip) for clip in clips)]
         if unlabelled or len(extras) < len(data.mix):
             say("without pseudo-labels nothing is learnt from unlabelled clips: they are left out")
         unlabelled = []
-    if config.semi.pseudo_labels in PROPAGATION_METHODS:  # of the labels that may be used, so after some were withheld
-        carry = lambda clips: _propagated(clips, config.semi.pseudo_labels, data.workers)
+    if strategy.carries_labels:  # only labels that the training may use, so after some were withheld
+
+        def carry(clips: Clips) -> Clips:
+            return _with_carried_labels(clips, str(strategy.name), data.workers)
+
         labelled, unlabelled = carry(labelled), carry(unlabelled)
         extras = [(carry(clips), share) for clips, share in extras]
+    parts = num_devices * config.training.accumulate
     try:
         streams = allocate_rows(
             labelled,
             unlabelled,
             extras,
             batch_clips=data.batch_clips,
-            devices=devices,
-            labelled_rows=data.labelled_clips_per_batch,
+            devices=parts,
+            labelled_rows=data.labelled_clips_per_batch or 0,
         )
     except BatchError as error:
         raise ConfigError(str(error)) from error
@@ -90,78 +112,91 @@ def training_batches(config: Config, mesh: Mesh) -> TrainingBatches:
         config.seed,
         data.augment,
         data.frames,
-        devices,
+        parts,
         jax.process_index(),
         jax.process_count(),
-        config.training.steps_per_epoch,
-        config.model.surroundings,
+        config.training.steps_per_epoch or 0,
     )
 
 
-def _propagated(clips: Sequence[AnyClip], way: str, threads: int) -> Sequence[AnyClip]:
-    """The clips with labels carried from ED and ES to the frames between, and no other (`data_pipelines.propagation`).
-    Cines stay as they are."""
-    sampled = [clip for clip in clips if isinstance(clip, SampledClip)]
-    if not sampled:
-        return clips
-    found: list[SampledClip] = []
-    with progress_bar() as bar, ThreadPoolExecutor(threads) as pool:
-        task = bar.add_task(f"labels by {way}", total=len(sampled), note="clips")
-        for clip in pool.map(lambda clip: propagate(clip, way), sampled):
-            found.append(clip)
-            bar.advance(task)
-    scores, decided = [], []
-    for old, new in zip(sampled, found, strict=True):
-        for t in np.flatnonzero(old.has_reference & ~old.may_train & new.has_reference):
-            known = new.cavity[t] != UNDECIDED
-            decided.append(known.mean())
-            scores.append(dice((new.cavity[t] == 1) & known, (old.cavity[t] == 1) & known))
-    carried = sum(int((clip.has_reference & ~clip.may_train).sum()) for clip in found)
-    against = (
-        f"; {100 * np.mean(decided):.1f} % of the pixels decided, Dice there with {len(scores)} references "
-        f"{100 * np.mean(scores):.2f} %"
-        if scores
-        else ""
-    )
-    say(f"labels carried to {carried} frames by {way}{against}")
-    return found
+def withhold_labels(clips: Sequence[SampledClip], *, fraction: float, seed: int) -> DividedClips:
+    """Divides the clips into those whose labels the training may use, and all others.
 
-
-def withhold_labels(
-    clips: Sequence[SampledClip], fraction: float, seed: int
-) -> tuple[Sequence[SampledClip], Sequence[SampledClip]]:
-    """Clips with labels a training may use, and all others, whose labels (if any) it may not."""
+    Args:
+        clips: the training clips, in memory or read when needed.
+        fraction: share of the patients whose labels are used.
+        seed: draws those patients.
+    """
     if isinstance(clips, LazyClips):
         patients = clips.stored.patient_ids
         drawn = labelled_patients([patients[place] for place in clips.places], fraction, seed)
         hidden = clips.only(lambda place: patients[place] not in drawn, use_labels=False)
-        return clips.only(lambda place: patients[place] in drawn), hidden
-    chosen = labelled_patients([clip.patient_id for clip in clips], fraction, seed)
-    may_use = [clip if clip.patient_id in chosen else clip.without_labels() for clip in clips]
-    return [c for c in may_use if _is_labelled(c)], [c for c in may_use if not _is_labelled(c)]
+        return DividedClips(clips.only(lambda place: patients[place] in drawn), hidden)
+    drawn = labelled_patients([clip.patient_id for clip in clips], fraction, seed)
+    usable = [clip if clip.patient_id in drawn else clip.without_labels() for clip in clips]
+    return DividedClips([c for c in usable if _is_labelled(c)], [c for c in usable if not _is_labelled(c)])
+
+
+def _open(data: DataConfig) -> LazyClips:
+    clips, skipped = open_lazily(source_of(data), "train", data.frames, data.size, data.training_labels)
+    say(f"train: {len(clips)} clips of {data.frames} frames, read from the store when they are needed")
+    if skipped:
+        say(f"{len(skipped)} records skipped:\n  " + summarise_skipped(skipped).replace("\n", "\n  "))
+    return clips
+
+
+def _with_carried_labels(clips: Clips, method: str, threads: int) -> Clips:
+    """Carries the labels of end-diastole and end-systole to the frames between them; cines stay as they are."""
+    sampled = [clip for clip in clips if isinstance(clip, SampledClip)]
+    if not sampled:
+        return clips
+    carried: list[SampledClip] = []
+    with progress_bar() as bar, ThreadPoolExecutor(threads) as pool:
+        task = bar.add_task(f"labels by {method}", total=len(sampled), note="clips")
+        for clip in pool.map(lambda clip: propagate(clip, method), sampled):
+            carried.append(clip)
+            bar.advance(task)
+    frames = sum(int((clip.has_reference & ~clip.may_train).sum()) for clip in carried)
+    say(f"labels carried to {frames} frames by {method}{_agreement_with_references(sampled, carried)}")
+    return carried
+
+
+def _agreement_with_references(before: Sequence[SampledClip], carried: Sequence[SampledClip]) -> str:
+    """Says how far carried labels agree with the references of frames that the training may not use."""
+    scores, decided = [], []
+    for old, new in zip(before, carried, strict=True):
+        for t in np.flatnonzero(old.has_reference & ~old.may_train & new.has_reference):
+            known = new.cavity[t] != UNDECIDED
+            decided.append(known.mean())
+            scores.append(dice((new.cavity[t] == 1) & known, (old.cavity[t] == 1) & known))
+    if not scores:
+        return ""
+    return (
+        f"; {100 * np.mean(decided):.1f} % of the pixels decided, Dice there with {len(scores)} references "
+        f"{100 * np.mean(scores):.2f} %"
+    )
 
 
 def _is_labelled(clip: AnyClip) -> bool:
     return isinstance(clip, SampledClip) and bool(clip.may_train.any())
 
 
-def _load_mix(mix: MixConfig, data: DataConfig) -> Sequence[AnyClip]:
-    source = Source(mix.format, Path(mix.root), mix.split_scheme)
-    labels = "ed_es" if mix.labels == "none" else mix.labels
+def _load_mix(mix: MixConfig, data: DataConfig) -> Clips:
+    source = Source(mix.format, Path(mix.root), mix.split_scheme or "auto")
 
     def use(clip: Clip) -> AnyClip:
         if mix.format == "cine":
             return resize_cine(clip, data.frames, data.size)
-        sampled = sample_clip(clip, data.frames, data.size, labels)
-        return sampled.without_labels() if mix.labels == "none" else sampled
+        sampled = sample_clip(clip, data.frames, data.size, mix.labels or "ed_es")
+        return sampled if mix.labels else sampled.without_labels()
 
     clips = _load(source, mix.split, use, data, f"reading {mix.root}")
-    say(f"mixed in: {len(clips)} clips of {mix.root}, labels used: {mix.labels}")
+    say(f"mixed in: {len(clips)} clips of {mix.root}, labels used: {mix.labels or 'none'}")
     return clips
 
 
 def _load(source: Source, split: str, use: Callable[[Clip], T], data: DataConfig, title: str) -> list[T]:
-    """`load_split` with a progress bar; what was skipped is counted by reason."""
+    """Reads a split with a progress bar, and says by reason what was left out."""
     with progress_bar() as bar:
         task = bar.add_task(title, total=None, note="clips")
         clips, skipped = load_split(

@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import functools
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
-from data_pipelines.batches import Batch, TrainingBatches
-from echoforge_jax.config import Config
+from data_pipelines.batch import Batch
+from data_pipelines.batches import TrainingBatches
+from echoforge_jax.config import Config, stored_form
 from echoforge_jax.console import progress_bar, say
 from echoforge_jax.distributed import processes, sharding
 from echoforge_jax.errors import CheckpointError, NonFiniteLoss
 from echoforge_jax.models.cost import count_cost
-from echoforge_jax.training import flamerise
+from echoforge_jax.training.cadence import Cadence
 from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
-from echoforge_jax.training.clock import SLOW_INPUT, Clock
+from echoforge_jax.training.clock import Clock
 from echoforge_jax.training.data import load, training_batches
-from echoforge_jax.training.profiling import Profile
-from echoforge_jax.training.recorder import RunLog
-from echoforge_jax.training.state import (
-    Networks,
-    TrainState,
-    inference_variables,
-    initial_state,
-    make_networks,
-    make_optimizer,
-    refresh_frozen,
-)
-from echoforge_jax.training.step import Metrics, Step, make_step
+from echoforge_jax.training.profiling import Profile, StepRange
+from echoforge_jax.training.program import Program
+from echoforge_jax.training.run_log import RunLog
+from echoforge_jax.training.signals import StopRequest, stop_requests
+from echoforge_jax.training.state import TrainState, inference_variables
+from echoforge_jax.training.terms import Metrics
 from echoforge_jax.training.validation import Validator
 from echoforge_jax.weights.inference_folder import save_inference
 from echoforge_jax.weights.trained import initial_weights
 
 VALIDATION = "validation_dice_percent"
+SLOW_INPUT = 0.1  # share of the time that a device may wait for data before the user is told
 
 
 class Outcome(enum.Enum):
@@ -53,159 +43,119 @@ class Outcome(enum.Enum):
     INTERRUPTED = "interrupted"  # saved; the same command goes on
 
 
-def train(config: Config, workdir: Path, profile: tuple[int, int] | None = None) -> Outcome:
+def train(config: Config, workdir: Path, *, profile: StepRange | None = None) -> Outcome:
     """Trains to the end of the configuration's epochs, or until SIGTERM or Ctrl-C, from the last checkpoint if any.
 
     Args:
-        profile: first and last step, from 1, of which a trace is written into workdir/profile.
+        config: the configuration.
+        workdir: folder of the run.
+        profile: steps of which a trace is written into workdir/profile.
 
     Raises:
-        NonFiniteLoss: names the step; nothing is saved from it on.
-        CheckpointError, ConfigError, EmptySplit, UnreadableRecord: as their docstrings say.
+        NonFiniteLoss: the loss is not finite: names the step; nothing is saved from it on.
+        CheckpointError: a checkpoint cannot be written, or does not belong to this run.
+        ConfigError: the configuration does not fit the devices, the data or the weights to start from.
+        EmptySplit: no record of a split can be used.
+        UnreadableRecord: a record cannot be read and `config.data.skip_unreadable` is False.
     """
-    config, start = initial_weights(config)
+    start = initial_weights(config)
+    config = start.config
     mesh = sharding.make_mesh(config.training.mesh)
-    batches = training_batches(config, mesh)
-    networks = make_networks(config)
-    validator = Validator(networks.network, load(config, "validation"), config.data.batch_clips, mesh)
-    run = _Run(config, start, workdir, batches, validator, networks, mesh)
-    with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints, catch_signals() as stop:
-        return run.go(checkpoints, stop, Profile(profile, str(workdir / "profile")))
+    sharding.check_batch(mesh, config.data.batch_clips, config.training.accumulate)
+    batches = training_batches(config, num_devices=sharding.batch_parts(mesh))
+    program = Program.build(
+        config, mesh=mesh, steps_per_epoch=batches.steps_per_epoch, trained_variables=start.variables
+    )
+    validator = Validator(
+        program.networks.network, load(config.data, "validation"), batch_clips=config.data.batch_clips, mesh=mesh
+    )
+    with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints, stop_requests() as stop:
+        loop = _Loop(program, batches, validator, checkpoints, workdir)
+        return loop.run(stop, Profile(profile, workdir / "profile"))
 
 
-@contextmanager
-def catch_signals() -> Iterator[dict[str, bool]]:
-    """SIGTERM and Ctrl-C set a flag that the loop reads between steps; a second Ctrl-C stops at once.
-
-    Of several processes one alone cannot stop: there SIGTERM is left to JAX, which lets all stop after the same step
-    (`processes.asked_to_stop`), and Ctrl-C becomes a SIGTERM.
-    """
-    stop = {"asked": False}
-    if jax.process_count() > 1:
-        before = signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-        try:
-            yield stop
-        finally:
-            signal.signal(signal.SIGINT, before)
-        return
-
-    def ask(number: int, _: Any) -> None:
-        if stop["asked"] and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop["asked"] = True
-        say(f"{signal.Signals(number).name}: saving after this step (Ctrl-C again stops without saving)")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Run:
-    """The parts of one training that do not change while it runs, and the loop over its steps."""
+class _Loop:
+    """One training: what it is made of, and the loop over its steps."""
 
     def __init__(
-        self,
-        config: Config,
-        start: dict[str, Any] | None,
-        workdir: Path,
-        batches: TrainingBatches,
-        validator: Validator,
-        networks: Networks,
-        mesh: Mesh,
+        self, program: Program, batches: TrainingBatches, validator: Validator, checkpoints: Checkpoints, workdir: Path
     ):
-        self.config, self.workdir, self.batches = config, workdir, batches
-        self.validator, self.networks, self.mesh = validator, networks, mesh
-        self.steps_per_epoch = batches.steps_per_epoch
-        self.total_steps = config.training.epochs * self.steps_per_epoch
-        self.optimizer, self.learning_rate = make_optimizer(config.optimizer, self.total_steps)
-        self.schedules = flamerise.by_step(config.semi, config.training.epochs, self.steps_per_epoch)
-        self.pseudo = config.semi.pseudo_labels != "none" and batches.has_unlabelled_frames
-        self.init = lambda key: initial_state(config, self.optimizer, key, start)
-        self.shapes = jax.eval_shape(self.init, jax.random.key(config.seed))
-        self.shardings = sharding.state_shardings(mesh, self.shapes, config.training.split_from)
-        refresh = functools.partial(refresh_frozen, teacher=config.semi.teacher)
-        self.refresh = jax.jit(refresh, out_shardings=self.shardings, donate_argnums=0)
-        self._compiled: dict[bool, Step] = {}
+        self.program, self.batches, self.validator = program, batches, validator
+        self.checkpoints, self.workdir, self.config = checkpoints, workdir, program.config
+        self.cadence = Cadence(self.config.training, program.steps_per_epoch)
+        makes_pseudo_labels = self.config.pseudo_labels.rules.makes_pseudo_labels
+        self.has_pseudo_labels = makes_pseudo_labels and batches.has_unlabelled_frames
 
-    def go(self, checkpoints: Checkpoints, stop: dict[str, bool], profile: Profile) -> Outcome:
-        training, clips = self.config.training, self.config.data.batch_clips
+    def run(self, stop: StopRequest, profile: Profile) -> Outcome:
+        """Trains from the last checkpoint, if any, to the end or to a request to stop."""
         self._describe()
-        state = self._start(checkpoints)
-        step = int(state.step)
-        last = min(self.total_steps, training.max_steps or self.total_steps)
-        log = RunLog(self.workdir, step)
-        window: list[Metrics] = []
-        clock = Clock()
+        state = self._start()
+        step, cadence, batch_clips = int(state.step), self.cadence, self.config.data.batch_clips
+        log, clock, window = RunLog(self.workdir, step), Clock(), list[Metrics]()
         try:
             with progress_bar() as bar:
-                task = bar.add_task("training", total=self.total_steps, completed=step, note="compiling the step")
-                for batch in clock.batches(self._batches(step, last)):
+                task = bar.add_task("training", total=cadence.total_steps, completed=step, note="compiling the step")
+                for batch in clock.batches(self._batches(step)):
                     profile.before(step + 1)
-                    state, metrics = self._step(step)(state, sharding.put_batch(batch, self.mesh))
+                    state, metrics = self._step(step)(state, sharding.put_batch(batch, self.program.mesh))
                     window.append(metrics)
                     clock.dispatched(metrics)
                     step += 1
                     profile.after(step, metrics)
-                    epoch, within = (step - 1) // self.steps_per_epoch + 1, step % self.steps_per_epoch
-                    note = f"steps, epoch {epoch}/{training.epochs}, {clock.clips_per_s(clips):.1f} clips/s"
-                    bar.update(task, completed=step, note=note)
+                    self._show(bar, task, step, clock)
                     # Read once: a signal that comes later in this turn waits for the next.
-                    stopping = stop["asked"] or processes.asked_to_stop(step)
-                    saves = stopping or step == last
-                    saves |= bool(training.checkpoint_every_steps) and step % training.checkpoint_every_steps == 0
-                    saves |= within == 0 and epoch % training.checkpoint_every_epochs == 0
-                    if saves or within == 0 or step % training.log_every_steps == 0:
-                        means = _checked_means(window, step)  # waits for the device: only now is the time the steps'
-                        times = clock.values(clips)
-                        log.write("train", step, epoch, means | times)
+                    stopping = stop.received or processes.asked_to_stop(step)
+                    saves = stopping or cadence.saves(step)
+                    if saves or cadence.logs(step):
+                        means = _checked_means(window, step)  # waits for the device: now the time is the steps' own
+                        log.write("train", step, cadence.epoch(step), means | clock.values(batch_clips))
                         window = []
                         clock.restart()
-                    if within == 0:
-                        state = self.refresh(state)
-                        self._end_epoch(state, step, epoch, checkpoints, log, bar)
+                    if cadence.ends_epoch(step):
+                        state = self.program.refresh(state)
+                        self._end_epoch(state, step, log, bar)
                         clock.restart()
                     if saves:
                         with clock.saving():
-                            checkpoints.save(state, self._meta(epoch))
+                            self.checkpoints.save(state, self._meta(step))
                     if stopping:
                         break
         finally:
             log.close()
             clock.close()
             profile.close()
-        checkpoints.wait()
-        processes.wait_for_all("everything is saved")  # a launcher may end all when the first has ended
-        if step >= self.total_steps:
+        self.checkpoints.wait()
+        processes.wait_for_all("everything is saved")  # a launcher may end all processes when the first has ended
+        if step >= cadence.total_steps:
             return Outcome.FINISHED
-        say(f"stopped and saved at step {step} of {self.total_steps}; the same command goes on from there")
+        say(f"stopped and saved at step {step} of {cadence.total_steps}; the same command goes on from there")
         return Outcome.INTERRUPTED
 
     def _describe(self) -> None:
-        cost = count_cost(self.config.model, self.config.data.frames, self.config.data.size)
-        say(f"devices: {dict(self.mesh.shape)} of {jax.devices()[0].device_kind} ({jax.default_backend()})")
+        data, mesh = self.config.data, self.program.mesh
+        cost = count_cost(self.config.model, data.frames, data.size)
+        say(f"devices: {dict(mesh.shape)} of {jax.devices()[0].device_kind} ({jax.default_backend()})")
         say(
             f"model: {cost.parameters / 1e6:.2f} M parameters, {cost.gflops_per_clip:.1f} GFLOPs a clip of "
-            f"{self.config.data.frames} frames of {self.config.data.size}x{self.config.data.size} "
-            "(2 x multiply-adds, compiler's count)"
+            f"{data.frames} frames of {data.size}x{data.size} (2 x multiply-adds, compiler's count)"
         )
-        clips = self.config.data.batch_clips
-        say(f"training: {self.config.training.epochs} epochs, {self.total_steps} steps of {clips} clips")
-        if self.config.semi.pseudo_labels == "reforging" and not self.pseudo:
+        total = self.cadence.total_steps
+        say(f"training: {self.config.training.epochs} epochs, {total} steps of {data.batch_clips} clips")
+        if self.config.pseudo_labels.rules.trains_reforging and not self.has_pseudo_labels:
             say("every frame is labelled: no pseudo-labels are needed, CPR only trains its own weights")
 
-    def _start(self, checkpoints: Checkpoints) -> TrainState:
-        """The last checkpoint's state, or a new one."""
+    def _start(self) -> TrainState:
+        """Returns the last checkpoint's state, or a new one."""
+        program, checkpoints = self.program, self.checkpoints
         if checkpoints.latest_step() is None:
             checkpoints.set_aside_after(0)
-            return jax.jit(self.init, out_shardings=self.shardings)(jax.random.key(self.config.seed))
-        state, meta = checkpoints.restore(abstract_state(self.shapes, self.shardings))
-        if meta["steps_per_epoch"] != self.steps_per_epoch:
+            return program.init()
+        restored = checkpoints.restore(abstract_state(program.shapes, program.shardings))
+        state, meta = restored.state, restored.meta
+        if meta["steps_per_epoch"] != program.steps_per_epoch:
             raise CheckpointError(
                 f"the checkpoint was made with {meta['steps_per_epoch']} steps an epoch, the data now give "
-                f"{self.steps_per_epoch} on {sharding.batch_parts(self.mesh)} devices: records were added or removed, "
+                f"{program.steps_per_epoch} on {program.num_devices} devices: records were added or removed, "
                 "or unlabelled clips are shared out among another number of devices; use another --workdir"
             )
         if meta.get("clips", self.batches.digest) != self.batches.digest:
@@ -214,75 +164,75 @@ class _Run:
                 "were added, removed or renamed, or other ones are labelled; use another --workdir"
             )
         checkpoints.set_aside_after(int(state.step))
-        say(f"resumed from step {int(state.step)} of {self.total_steps}")
+        say(f"resumed from step {int(state.step)} of {self.cadence.total_steps}")
         return state
 
-    def _meta(self, epoch: int) -> dict[str, Any]:
+    def _meta(self, step: int) -> dict[str, Any]:
         """What a checkpoint says of itself beside the state."""
-        return {"epoch": epoch, "steps_per_epoch": self.steps_per_epoch, "clips": self.batches.digest}
+        return {
+            "epoch": self.cadence.epoch(step),
+            "steps_per_epoch": self.program.steps_per_epoch,
+            "clips": self.batches.digest,
+        }
 
-    def _batches(self, first: int, last: int) -> Iterator[Batch]:
+    def _batches(self, first: int) -> Iterator[Batch]:
         data = self.config.data
-        return self.batches.iterate(first, last, data.workers, data.worker_processes)
+        return self.batches.iterate(first, self.cadence.last_step, data.workers, data.worker_processes)
 
-    def _step(self, step: int) -> Step:
-        """The compiled step for this point of the training; with pseudo-labels only once their weight is above 0."""
-        with_pseudo_labels = self.pseudo and bool(np.asarray(self.schedules.pseudo_weight(step)) > 0)
-        if with_pseudo_labels not in self._compiled:
-            self._compiled[with_pseudo_labels] = make_step(
-                self.config,
-                self.networks,
-                self.optimizer,
-                self.learning_rate,
-                self.schedules,
-                self.mesh,
-                with_pseudo_labels=with_pseudo_labels,
-                shardings=self.shardings,
-            )
-        return self._compiled[with_pseudo_labels]
+    def _step(self, step: int) -> Any:
+        """Returns the compiled step for this point of the training; pseudo-labels come in once they have a weight."""
+        weight = np.asarray(self.program.schedules.pseudo_weight(step)) if self.has_pseudo_labels else 0.0
+        return self.program.step(with_pseudo_labels=bool(weight > 0))
 
-    def _end_epoch(
-        self, state: TrainState, step: int, epoch: int, checkpoints: Checkpoints, log: RunLog, bar: Progress
-    ) -> None:
-        training = self.config.training
+    def _show(self, bar: Progress, task: TaskID, step: int, clock: Clock) -> None:
+        speed = clock.clips_per_s(self.config.data.batch_clips)
+        note = f"steps, epoch {self.cadence.epoch(step)}/{self.config.training.epochs}, {speed:.1f} clips/s"
+        bar.update(task, completed=step, note=note)
+
+    def _end_epoch(self, state: TrainState, step: int, log: RunLog, bar: Progress) -> None:
+        """Validates where it is due, keeps the best network, and tells the user about the epoch."""
+        epoch = self.cadence.epoch(step)
         values = log.epoch_means(epoch)
-        if epoch % training.validate_every_epochs == 0 or epoch == training.epochs:
+        if self.cadence.validates(epoch):
             variables = inference_variables(state)
-            dice = self.validator.dice_percent(variables)
-            best = max((line.get(VALIDATION, -1.0) for line in log.lines), default=-1.0)
-            values[VALIDATION] = dice
-            if dice > best:
-                card = {"config": dataclasses.asdict(self.config), "step": step, "epoch": epoch, VALIDATION: dice}
-                checkpoints.save_best(state, self._meta(epoch), dice)
-                save_inference(self.workdir / "inference", variables, card)
+            values[VALIDATION] = self.validator.dice_percent(variables)
+            if values[VALIDATION] > log.best(VALIDATION):
+                card = {"config": stored_form(self.config), "step": step, "epoch": epoch}
+                self.checkpoints.save_best(state, self._meta(step), values[VALIDATION])
+                save_inference(self.workdir / "inference", variables, card | {VALIDATION: values[VALIDATION]})
         log.write("epoch", step, epoch, values)
-        shown = [f"epoch {epoch}/{training.epochs}", f"loss {values['loss']:.4f}"]
-        if VALIDATION in values:
-            shown.append(f"validation Dice (ED and ES, network size) {values[VALIDATION]:.2f} %")
-        if "lambda" in values:
-            shown.append(f"lambda {values['lambda']:.2f}, confident pixels {100 * values['confident_share']:.0f} %")
         if values["data_wait_share"] > SLOW_INPUT:
             say(
                 f"slow input: the device waited for data {100 * values['data_wait_share']:.0f} % of epoch {epoch}; try "
                 "more config.data.workers or worker_processes, or a prepared store (data_pipelines.prepare)"
             )
-        left_min = (self.total_steps - step) * self.config.data.batch_clips / values["clips_per_s"] / 60
-        shown.append(f"{values['clips_per_s']:.1f} clips/s, {left_min:.1f} min left")
         if processes.is_main():
-            bar.console.print(", ".join(shown), highlight=False, soft_wrap=True)
+            bar.console.print(self._epoch_line(values, step), highlight=False, soft_wrap=True)
+
+    def _epoch_line(self, values: dict[str, float], step: int) -> str:
+        parts = [f"epoch {self.cadence.epoch(step)}/{self.config.training.epochs}", f"loss {values['loss']:.4f}"]
+        if VALIDATION in values:
+            parts.append(f"validation Dice (ED and ES, network size) {values[VALIDATION]:.2f} %")
+        if "lambda" in values:
+            share = 100 * values["confident_share"]
+            parts.append(f"lambda {values['lambda']:.2f}, confident pixels {share:.0f} %")
+        clips_left = (self.cadence.total_steps - step) * self.config.data.batch_clips
+        minutes_left = clips_left / values["clips_per_s"] / 60
+        parts.append(f"{values['clips_per_s']:.1f} clips/s, {minutes_left:.1f} min left")
+        return ", ".join(parts)
 
 
 def _checked_means(window: list[Metrics], step: int) -> dict[str, float]:
-    """Means of the metrics of the last steps.
+    """Averages the metrics of the last steps.
 
     Raises:
-        NonFiniteLoss: in one of them; that step and those after it changed nothing.
+        NonFiniteLoss: one of them was not finite; that step and those after it changed nothing.
     """
     fetched = [{name: float(value) for name, value in metrics.items()} for metrics in window]
-    for place, found in enumerate(fetched, step - len(fetched) + 1):
-        if not found["finite"]:
+    for number, metrics in enumerate(fetched, step - len(fetched) + 1):
+        if not metrics["finite"]:
             raise NonFiniteLoss(
-                f"step {place}: loss {found['loss']}, gradient norm {found['gradient_norm']}; "
+                f"step {number}: loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}; "
                 "training stopped, the last checkpoint is kept. Lower config.optimizer.learning_rate, set "
                 "config.optimizer.clip_norm, or look at the batch of that step"
             )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from data_pipelines.files import write_atomically
-from echoforge_jax.config import Config, differences, flatten
+from echoforge_jax.config import Config, differences, flatten, read_config, stored_form
 from echoforge_jax.console import say
 from echoforge_jax.distributed.start import PRESENCE
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.provenance import git_commit
 
-MAY_DIFFER_ON_RESUME = (  # what is computed stays the same (up to the order of sums over another mesh)
+RECORD = "config.json"
+MAY_DIFFER_ON_RESUME = (  # the results stay the same, up to the order of sums on another mesh
     "training.mesh",
     "training.split_from",
     "training.max_steps",
@@ -26,7 +27,7 @@ MAY_DIFFER_ON_RESUME = (  # what is computed stays the same (up to the order of 
     "model.rematerialise",
     "data.workers",
     "data.worker_processes",
-    "data.root",  # checkpoints know their clips
+    "data.root",  # a checkpoint knows its clips by their digest
     "evaluation.split",
     "evaluation.protocols",
     "evaluation.batch_clips",
@@ -35,39 +36,59 @@ MAY_DIFFER_ON_RESUME = (  # what is computed stays the same (up to the order of 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "nibabel")
 
 
-def claim(workdir: Path, config: Config) -> None:
-    """Makes the folder, or checks that it belongs to a run of the same configuration; fields that may differ and do are
-    named, and the record follows them.
+def claim(workdir: Path, config: Config, *, kernels: dict[str, Any] | None = None) -> None:
+    """Makes the folder of a run, or checks that it belongs to a run of the same configuration.
+
+    Fields that may differ and do are named, and the folder's record follows them.
+
+    Args:
+        workdir: the folder.
+        config: the configuration of the run.
+        kernels: which implementation of the convolutions this machine uses; kept in the record.
 
     Raises:
         ConfigError: the folder holds a run of another configuration (the fields are named), or something else.
     """
-    record = workdir / "config.json"
-    now = json.loads(json.dumps(dataclasses.asdict(config)))
+    record = workdir / RECORD
     if record.exists():
-        about = json.loads(record.read_text())
-        before = flatten(about["config"])
-        every = differences(before, flatten(now))
-        differing = [f"  config.{line}" for line in differences(before, flatten(now), free=MAY_DIFFER_ON_RESUME)]
-        if every and not differing:
-            say("with other values than before: " + "; ".join(f"config.{line}" for line in every))
-            write_atomically(record, json.dumps({**about, "config": now}, indent=1).encode())
-        if differing:
-            raise ConfigError(
-                f"{workdir} holds a run of another configuration:\n" + "\n".join(differing) + "\nuse another --workdir"
-            )
+        _check_record(workdir, config)
         return
-    if workdir.exists() and any(p.name not in ("simulated", PRESENCE) for p in workdir.iterdir()):
+    if workdir.exists() and any(path.name not in ("simulated", PRESENCE) for path in workdir.iterdir()):
         raise ConfigError(f"{workdir} is not empty and holds no run (config.json is missing); use another --workdir")
     workdir.mkdir(parents=True, exist_ok=True)
-    about = {
-        "config": now,
+    content = {
+        "config": stored_form(config),
         "command": sys.argv,
         "git_commit": git_commit(),
         "python": sys.version.split()[0],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "kernels": kernels,
     }
-    record.write_text(json.dumps(about, indent=1))
+    record.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _check_record(workdir: Path, config: Config) -> None:
+    record, now = workdir / RECORD, stored_form(config)
+    content = json.loads(record.read_text(encoding="utf-8"))
+    before = flatten(stored_form(read_config(content["config"])))
+    differing = differences(before, flatten(now), ignored=MAY_DIFFER_ON_RESUME)
+    if differing:
+        lines = "\n".join(f"  config.{line}" for line in differing)
+        raise ConfigError(f"{workdir} holds a run of another configuration:\n{lines}\nuse another --workdir")
+    if allowed := differences(before, flatten(now)):
+        say("with other values than before: " + "; ".join(f"config.{line}" for line in allowed))
+        write_atomically(record, json.dumps({**content, "config": now}, indent=1).encode())
+
+
+def read_run_config(workdir: Path) -> Config:
+    """Reads the configuration of a run's folder.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
+    if not (workdir / RECORD).is_file():
+        raise ConfigError(f"{workdir} holds no run ({RECORD} is missing)")
+    return read_config(json.loads((workdir / RECORD).read_text(encoding="utf-8"))["config"])
 
 
 def is_done(workdir: Path) -> bool:

@@ -1,7 +1,4 @@
-"""One training step: `step(state, batch) -> (state, metrics)`, pure, jitted over a mesh with the state donated.
-
-Two compiled variants: while lambda is 0 the frozen copy is not run at all (method: section 5).
-"""
+"""One training step: `step(state, batch) -> (state, metrics)`, pure, jitted over a mesh with the state donated."""
 
 from __future__ import annotations
 
@@ -12,181 +9,107 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Integer
 
-from data_pipelines.propagation import PROPAGATION_METHODS
-from data_pipelines.records import ATRIUM, MYOCARDIUM
-from echoforge_jax.config import Config
+from data_pipelines.batch import Batch
 from echoforge_jax.distributed import sharding
-from echoforge_jax.training import losses
-from echoforge_jax.training.flamerise import FlameRise
-from echoforge_jax.training.pseudo_labels import (
-    PERTURBED,
-    Batch,
-    PseudoLabels,
-    pooled,
-    pooled_mask,
-    pseudo_labels,
-    reforging_loss,
-    student_view,
-)
-from echoforge_jax.training.state import Networks, TrainState
-
-Metrics = dict[str, Array]
-
-
-class Part(NamedTuple):
-    """Which part of an accumulated batch this is, and how much its means count: the frames that it holds against the
-    mean over the parts. So the mean of the parts' gradients is the whole batch's."""
-
-    number: int | Array = 0
-    labelled: float | Array = 1.0
-    unlabelled: float | Array = 1.0
-
-
-WHOLE = Part()
-
+from echoforge_jax.training.optimizer import Optimizer
+from echoforge_jax.training.state import TrainState
+from echoforge_jax.training.strategies import Labeller
+from echoforge_jax.training.terms import WHOLE_BATCH, Metrics, MicroBatch, Objective
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def total_loss(
-    params: dict[str, Any],
-    state: TrainState,
-    batch: Batch,
-    pseudo: PseudoLabels | None,
-    networks: Networks,
-    config: Config,
-    schedules: FlameRise,
-    groups: int,
-    part: Part = WHOLE,
-) -> tuple[Float[Array, ""], tuple[dict[str, Any], Metrics]]:
-    """Eq. 9 plus the terms that are ours (ARC's own mask, what is around the cavity, W), each reported apart."""
-    variables = {"params": params["network"], "batch_stats": state.batch_stats}
-    image = batch.image
-    if config.semi.pseudo_labels in PERTURBED or config.semi.strong_student:
-        of_step = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        image = student_view(batch, jax.random.fold_in(of_step, part.number))
-    applied: Any = networks.network.apply(variables, image, train=True, mutable=["batch_stats"])
-    (outputs, _), updates = applied
-    target = batch.cavity.astype(jnp.float32)
-    labelled = batch.may_train * batch.valid[:, None]
-    bce, dice = losses.supervised(outputs.logits, target, labelled)
-    metrics: Metrics = {"bce": part.labelled * bce, "dice_loss": part.labelled * dice}
-    total = metrics["bce"] + config.semi.dice_weight * metrics["dice_loss"]
-    if outputs.seed_logits is not None:
-        coarse = pooled_mask(batch, outputs.seed_logits.shape[2])
-        per_frame = losses.cross_entropy_from_logits(outputs.seed_logits, coarse).mean((2, 3))
-        metrics["seed_bce"] = part.labelled * losses.weighted_mean(per_frame, labelled)
-        total = total + config.semi.seed_weight * metrics["seed_bce"]
-    if outputs.uncertain_share is not None:
-        valid = jnp.broadcast_to(batch.valid[:, None], labelled.shape)
-        metrics["uncertain_patch_share"] = losses.weighted_mean(outputs.uncertain_share, valid)
-    if config.semi.pseudo_labels == "reforging":
-        temperature = config.semi.cosine_temperature
-        reforging = reforging_loss(networks, params, outputs, batch, groups, temperature)
-        metrics["reforging"] = part.labelled * reforging
-        total = total + config.semi.reforging_weight * metrics["reforging"]
-    if pseudo is not None:
-        with jax.numpy_dtype_promotion("standard"):
-            weight, tau = schedules.pseudo_weight(state.step), schedules.threshold(state.step)
-            weight, tau = jnp.asarray(weight, jnp.float32), jnp.asarray(tau, jnp.float32)
-        unlabelled = (1.0 - batch.may_train) * batch.valid[:, None] * pseudo.exists
-        confidence = jnp.maximum(pseudo.probability, 1.0 - pseudo.probability)
-        confident = (confidence >= tau).astype(jnp.float32) * unlabelled[..., None, None]
-        hard = (pseudo.probability >= 0.5).astype(jnp.float32)
-        metrics["unsupervised"] = part.unlabelled * losses.unsupervised(outputs.logits, hard, confident)
-        total = total + weight * metrics["unsupervised"]
-        metrics |= {"lambda": weight, "tau": tau}
-        metrics["confident_share"] = losses.weighted_mean(confident.mean((2, 3)), unlabelled)
-        if config.semi.pseudo_labels not in PROPAGATION_METHODS:  # there the masks are the pseudo-labels
-            known = unlabelled * batch.has_reference  # to monitor: references of frames the training may not use
-            metrics["pseudo_dice_percent"] = losses.weighted_mean(losses.dice_percent(hard, target), known)
-    metrics["loss"] = total
-    return total, (updates.get("batch_stats", {}), metrics)
+class Gradients(NamedTuple):
+    """What the backward pass of a batch gives.
 
+    Attributes:
+        params: Gradients of the parameters.
+        batch_stats: The running statistics after the forward pass.
+        metrics: Terms of the loss and what is monitored.
+    """
 
-def surroundings_loss(
-    logits: Float[Array, "b t h w two"], labels: Integer[Array, "b t H W"], labelled: Float[Array, "b t"]
-) -> Float[Array, ""]:
-    """BCE + Dice of myocardium and left atrium at the logits' size, against the share of each cell. A labelled frame
-    without one of them (a data set that marks the cavity alone) teaches nothing of it."""
-    total = jnp.zeros(())
-    for place, structure in enumerate((MYOCARDIUM, ATRIUM)):
-        target = pooled((labels == structure).astype(jnp.float32), logits.shape[2])
-        known = labelled * (target.sum((2, 3)) > 0).astype(jnp.float32)
-        total = total + sum(losses.supervised(logits[..., place], target, known))
-    return total
+    params: Any
+    batch_stats: Any
+    metrics: Metrics
 
 
 def make_step(
-    config: Config,
-    networks: Networks,
-    optimizer: optax.GradientTransformation,
-    learning_rate: optax.Schedule,
-    schedules: FlameRise,
-    mesh: Mesh,
-    *,
-    with_pseudo_labels: bool,
-    shardings: Any = None,
+    objective: Objective, optimizer: Optimizer, mesh: Mesh, *, state_shardings: Any, with_pseudo_labels: bool
 ) -> Step:
-    """The compiled step. A step whose loss or gradient is not finite leaves the state as it was (metrics["finite"] is 0
-    then, and the loop stops).
+    """Builds the compiled step.
+
+    A step whose loss or gradient is not finite leaves the state as it was; `metrics["finite"]` is 0 then, and the loop
+    stops.
 
     Args:
-        shardings: of the state (`sharding.state_shardings`); None: replicated.
+        objective: the loss.
+        optimizer: the optimizer and its learning rate.
+        mesh: the device mesh; the batch axis is split over it.
+        state_shardings: where each array of the state lives (`sharding.state_shardings`).
+        with_pseudo_labels: False while pseudo-labels have no weight: the frozen copy is then not run at all.
     """
-    groups = sharding.batch_parts(mesh)
-    decay = config.optimizer.ema_decay
+    config = objective.config
+    labeller = Labeller(objective.networks, config.pseudo_labels, objective.num_groups)
+    num_micro_batches, ema_decay = config.training.accumulate, config.optimizer.ema_decay or 0.0
 
-    def gradients_of(state: TrainState, batch: Batch, part: Part = WHOLE) -> tuple[Any, Any, Metrics]:
-        pseudo = None
-        if with_pseudo_labels:
-            pseudo = pseudo_labels(networks, state, batch, groups, config.semi)
-        gradient = jax.grad(total_loss, has_aux=True)
-        gradients, (batch_stats, metrics) = gradient(
-            state.params, state, batch, pseudo, networks, config, schedules, groups, part
+    def loss(params: Any, state: TrainState, batch: Batch, pseudo_labels: Any, micro_batch: MicroBatch) -> Any:
+        value = objective(params, state, batch, pseudo_labels, micro_batch)
+        return value.total, (value.batch_stats, value.metrics)
+
+    def gradients_of(state: TrainState, batch: Batch, micro_batch: MicroBatch = WHOLE_BATCH) -> Gradients:
+        pseudo_labels = labeller.label(state, batch) if with_pseudo_labels else None
+        gradients, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(
+            state.params, state, batch, pseudo_labels, micro_batch
         )
-        return gradients, batch_stats, metrics
+        return Gradients(gradients, batch_stats, metrics)
 
-    def accumulated(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
-        """Means of the parts' gradients and metrics; each part has its own statistics in batch norm, whose running ones
-        pass from part to part."""
+    def accumulated(state: TrainState, batch: Batch) -> Gradients:
+        """Averages gradients and metrics over micro-batches. Batch norm sees each micro-batch on its own; the running
+        statistics pass from one to the next."""
 
-        def add(carry: tuple[Any, Any], rows_and_part: tuple[Batch, Part]) -> tuple[tuple[Any, Any], Metrics]:
+        def add(carry: tuple[Any, Any], inputs: tuple[Batch, MicroBatch]) -> tuple[tuple[Any, Any], Metrics]:
             total, batch_stats = carry
-            gradients, batch_stats, metrics = gradients_of(state.replace(batch_stats=batch_stats), *rows_and_part)
-            return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
+            gradients = gradients_of(state.replace(batch_stats=batch_stats), *inputs)
+            return (jax.tree.map(jnp.add, total, gradients.params), gradients.batch_stats), gradients.metrics
 
-        rows = sharding.in_parts(batch, mesh, accumulate)
-        valid = rows.valid[..., None]
-        frames = [(rows.may_train * valid).sum((1, 2)), ((1.0 - rows.may_train) * valid).sum((1, 2))]
-        parts = rows, Part(jnp.arange(accumulate), *(n / jnp.maximum(n.mean(), 1e-6) for n in frames))
+        rows = sharding.in_parts(batch, mesh, num_micro_batches)
         start = jax.tree.map(jnp.zeros_like, state.params), state.batch_stats
-        (total, batch_stats), metrics = jax.lax.scan(add, start, parts)
-        mean = jax.tree.map(lambda gradient: gradient / accumulate, total)
-        return mean, batch_stats, jax.tree.map(lambda values: values.mean(0), metrics)
-
-    accumulate = config.training.accumulate
+        (total, batch_stats), metrics = jax.lax.scan(add, start, (rows, _micro_batches(rows, num_micro_batches)))
+        mean = jax.tree.map(lambda gradient: gradient / num_micro_batches, total)
+        return Gradients(mean, batch_stats, jax.tree.map(lambda values: values.mean(0), metrics))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        gradients, batch_stats, metrics = (gradients_of if accumulate == 1 else accumulated)(state, batch)
+        gradients = (gradients_of if num_micro_batches == 1 else accumulated)(state, batch)
+        metrics = gradients.metrics
         with jax.numpy_dtype_promotion("standard"):  # optax mixes Python floats and integer counts
-            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-            metrics["learning_rate"] = jnp.asarray(learning_rate(state.step), jnp.float32)
-        params = optax.apply_updates(state.params, updates)
+            updates, opt_state = optimizer.transformation.update(gradients.params, state.opt_state, state.params)
+            metrics["learning_rate"] = jnp.asarray(optimizer.learning_rate(state.step), jnp.float32)
+        params: Any = optax.apply_updates(state.params, updates)
         ema = state.ema
-        if decay:
-            learned: Any = params
-            ema = jax.tree.map(lambda average, new: decay * average + (1.0 - decay) * new, ema, learned["network"])
-        metrics["gradient_norm"] = optax.tree.norm(gradients)
+        if ema_decay:
+            ema = jax.tree.map(
+                lambda average, new: ema_decay * average + (1.0 - ema_decay) * new, ema, params["network"]
+            )
+        metrics["gradient_norm"] = optax.tree.norm(gradients.params)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
         metrics["finite"] = finite.astype(jnp.float32)
         changed = state.replace(
-            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state, ema=ema
+            step=state.step + 1, params=params, batch_stats=gradients.batch_stats, opt_state=opt_state, ema=ema
         )
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state), metrics
 
-    same, rows = sharding.replicated(mesh), sharding.over_batch(mesh)
-    placed = same if shardings is None else shardings
-    return jax.jit(step, in_shardings=(placed, rows), out_shardings=(placed, same), donate_argnums=0)
+    replicated, rows = sharding.replicated(mesh), sharding.over_batch(mesh)
+    return jax.jit(
+        step, in_shardings=(state_shardings, rows), out_shardings=(state_shardings, replicated), donate_argnums=0
+    )
+
+
+def _micro_batches(rows: Batch, count: int) -> MicroBatch:
+    """Weighs each micro-batch by its frames that count, relative to the mean over the micro-batches."""
+    valid = rows.valid[..., None]
+    labelled, unlabelled = (
+        frames / jnp.maximum(frames.mean(), 1e-6)
+        for frames in ((rows.may_train * valid).sum((1, 2)), ((1.0 - rows.may_train) * valid).sum((1, 2)))
+    )
+    return MicroBatch(jnp.arange(count), labelled, unlabelled)

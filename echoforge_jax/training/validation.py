@@ -1,8 +1,8 @@
-"""Validation during training: mean Dice of the annotated ED and ES frames of a split, at network size."""
+"""Validation during the training: mean Dice of end-diastole and end-systole of a split, at network size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,36 +18,39 @@ from echoforge_jax.training.losses import dice_percent
 
 
 class Validator:
-    """Scores the network on clips held in memory. No reference reaches the network: it is compared afterwards."""
+    """Scores the network on clips in memory. No reference reaches the network: it is compared afterwards.
 
-    def __init__(self, network: EchoForge, clips: Sequence[SampledClip], batch_clips: int, mesh: Mesh):
+    Args:
+        network: the network.
+        clips: the clips of the split.
+        batch_clips: clips of a batch, over all devices.
+        mesh: the device mesh.
+    """
+
+    def __init__(self, network: EchoForge, clips: Sequence[SampledClip], *, batch_clips: int, mesh: Mesh):
         self.clips, self.batch_clips, self.mesh = clips, batch_clips, mesh
 
         def score(
-            variables: dict[str, Any], image: Float[Array, "b t h w"], mask: Float[Array, "b t h w"]
+            variables: dict[str, Any], image: Float[Array, "b t h w"], cavity: Float[Array, "b t h w"]
         ) -> Float[Array, "b t"]:
             outputs, _ = network.apply(variables, image)
-            return dice_percent((outputs.logits >= 0).astype(jnp.float32), mask)
+            return dice_percent((outputs.logits >= 0).astype(jnp.float32), cavity)
 
         rows = sharding.over_batch(mesh)
         self._score = jax.jit(score, in_shardings=(None, rows, rows), out_shardings=sharding.replicated(mesh))
 
-    def dice_percent(self, variables: dict[str, Any], progress: Callable[[int, int], None] | None = None) -> float:
-        """Mean Dice over the annotated first (ED) and last (ES) frames of all clips, per cent."""
+    def dice_percent(self, variables: dict[str, Any]) -> float:
+        """Returns the mean Dice in per cent over the first (ED) and last (ES) frames that have a reference."""
         scores = []
         for first in range(0, len(self.clips), self.batch_clips):
-            places = [min(i, len(self.clips) - 1) for i in range(first, first + self.batch_clips)]
-            clips = [self.clips[i] for i in places]
-            batch = {
-                "image": np.stack([c.frames for c in clips]).astype(np.float32) / np.float32(255),
-                "cavity": np.stack([c.cavity for c in clips]).astype(np.float32),
-            }
+            indices = [min(i, len(self.clips) - 1) for i in range(first, first + self.batch_clips)]
+            clips = [self.clips[i] for i in indices]
+            image = np.stack([clip.frames for clip in clips]).astype(np.float32) / np.float32(255)
+            cavity = np.stack([clip.cavity for clip in clips]).astype(np.float32)
             share = self.batch_clips // jax.process_count()
             rows = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-            placed = sharding.put_batch({k: v[rows] for k, v in batch.items()}, self.mesh)
-            dice = np.asarray(self._score(variables, placed["image"], placed["cavity"]))
+            placed = sharding.put_batch((image[rows], cavity[rows]), self.mesh)
+            dice = np.asarray(self._score(variables, *placed))
             for row in range(min(self.batch_clips, len(self.clips) - first)):
                 scores += [dice[row, t] for t in (0, -1) if clips[row].has_reference[t]]
-            if progress is not None:
-                progress(min(first + self.batch_clips, len(self.clips)), len(self.clips))
         return float(np.mean(scores))

@@ -1,0 +1,1 @@
+"""Trained and pretrained weights on disk."""

@@ -1,4 +1,4 @@
-"""echoforge_jax.weights.inference_folder."""
+"""The inference folder of a run: the network of the best epoch and its card, as a small Orbax checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
@@ -14,11 +14,28 @@ import orbax.checkpoint as ocp
 from echoforge_jax.distributed import processes
 from echoforge_jax.errors import CheckpointError
 
+CARD = "card.json"
+
+
+class SavedNetwork(NamedTuple):
+    """What an inference folder holds.
+
+    Attributes:
+        variables: {"params": ..., "batch_stats": ...}.
+        card: Configuration, step, epoch and validation score.
+    """
+
+    variables: dict[str, Any]
+    card: dict[str, Any]
+
 
 def save_inference(folder: Path, variables: dict[str, Any], card: dict[str, Any]) -> None:
-    """A small checkpoint for prediction: parameters, statistics, and the card (configuration, preprocessing, metrics).
+    """Writes an inference folder. It replaces an older one only when the new one is whole.
 
-    It replaces an older one only when the new one is whole.
+    Args:
+        folder: the folder.
+        variables: {"params": ..., "batch_stats": ...}.
+        card: what the folder says of the network, as JSON can hold it.
     """
     folder = folder.absolute()
     fresh = folder.with_name(folder.name + ".new")
@@ -29,34 +46,34 @@ def save_inference(folder: Path, variables: dict[str, Any], card: dict[str, Any]
         checkpointer.save(fresh / "variables", variables)
         checkpointer.wait_until_finished()
     if processes.is_main():
-        (fresh / "card.json").write_text(json.dumps(card, indent=1))
+        (fresh / CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(fresh, folder)
     processes.wait_for_all("inference folder is whole")
 
 
-def load_inference(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(variables, card) of `save_inference`, on this process's first device; other processes need not take part.
+def load_inference(folder: Path) -> SavedNetwork:
+    """Reads an inference folder onto this process's first device; other processes need not take part.
 
     Raises:
         CheckpointError: the folder holds no inference checkpoint.
     """
     folder = folder.absolute()
-    if not (folder / "card.json").is_file():
+    if not (folder / CARD).is_file():
         raise CheckpointError(
-            f"{folder} holds no inference checkpoint (card.json is missing); expected <workdir>/inference of a run "
+            f"{folder} holds no inference checkpoint ({CARD} is missing); expected <workdir>/inference of a run "
             "that has validated at least once"
         )
-    card = json.loads((folder / "card.json").read_text())
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=this_process_alone()) as checkpointer:
         shapes = checkpointer.metadata(folder / "variables").item_metadata.tree
         target = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=here), shapes)
-        return checkpointer.restore(folder / "variables", target), card
+        return SavedNetwork(checkpointer.restore(folder / "variables", target), card)
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
-    """Orbax then waits for no other process."""
+def this_process_alone() -> ocp.options.MultiprocessingOptions:
+    """Returns options with which Orbax waits for no other process."""
     here = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=here, active_processes={here}, barrier_sync_key_prefix="alone"

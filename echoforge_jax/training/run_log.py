@@ -1,4 +1,4 @@
-"""What a run writes while it runs: `metrics.jsonl` (one JSON object a line), TensorBoard, and a progress bar."""
+"""The metrics that a run writes: `metrics.jsonl` (one JSON object a line) and TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ METRICS = "metrics.jsonl"
 
 
 class RunLog:
-    """Metrics of a run; all processes know them, the main one writes.
+    """Metrics of a run. All processes know them, the main one writes.
 
-    A resumed run drops the lines its lost steps had written and goes on where its state is.
+    A resumed run drops the lines that its lost steps had written and continues where its state is.
+
+    Args:
+        workdir: folder of the run.
+        resumed_step: step of the state that the run starts from.
     """
 
     def __init__(self, workdir: Path, resumed_step: int):
@@ -32,7 +36,14 @@ class RunLog:
             self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_step + 1)
 
     def write(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
-        """One line; `kind` is "train" (means since the last one) or "epoch" (the whole epoch, with validation)."""
+        """Writes one line.
+
+        Args:
+            kind: "train" (means since the last such line) or "epoch" (means of the whole epoch, with validation).
+            step: optimizer steps done.
+            epoch: counted from 1.
+            values: the metrics by name.
+        """
         self.lines.append({"kind": kind, "step": step, "epoch": epoch, **values})
         if self._file is None or self._board is None:
             return
@@ -42,7 +53,7 @@ class RunLog:
             self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def epoch_means(self, epoch: int) -> dict[str, float]:
-        """Means over the steps of an epoch, those before an interruption included."""
+        """Returns means over the steps of an epoch, those before an interruption included."""
         before = max((line["step"] for line in self.lines if line["epoch"] < epoch), default=0)
         lines = [line for line in self.lines if line["epoch"] == epoch and line["kind"] == "train"]
         ends = [before, *(line["step"] for line in lines)]
@@ -54,14 +65,19 @@ class RunLog:
             for name in sorted(names)
         }
 
+    def best(self, name: str) -> float:
+        """Returns the largest value that a metric had so far, and minus infinity before its first value."""
+        return max((line[name] for line in self.lines if name in line), default=float("-inf"))
+
     def close(self) -> None:
+        """Closes the files."""
         if self._file is not None and self._board is not None:
             self._file.close()
             self._board.close()
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's metrics.jsonl, oldest first; a line that a kill cut short is left out."""
+    """Reads the whole lines of a run's metrics.jsonl, oldest first; a line that a kill cut short is left out."""
     path = workdir / METRICS
     lines = []
     for text in path.read_text().splitlines() if path.exists() else []:
