@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from echoforge_jax.errors import FAILED, OK, USAGE
-from echoforge_jax.training.recorder import read_metrics
+from echoforge_jax.training.run_log import read_metrics
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS_BETWEEN_KILLS = 12  # at most, counted from the last checkpoint
@@ -40,7 +40,7 @@ FIELDS = {
     "model.heads": 2,
     "model.temporal_fusion": False,
     "model.anchor_recalibration": False,
-    "semi.pseudo_labels": "none",
+    "pseudo_labels.strategy": "none",
     "training.steps_per_epoch": STEPS_PER_EPOCH,
     "training.log_every_steps": 1,
     "training.checkpoint_every_steps": 4,

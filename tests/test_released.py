@@ -15,13 +15,13 @@ import pytest
 from data_pipelines.preprocessing import resize_probability, to_native
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax import errors
-from echoforge_jax.config import Config
-from echoforge_jax.inference import Predictor, enlarge
+from echoforge_jax.config import Config, replace
+from echoforge_jax.inference import Ensemble, Predictor, enlarge
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.scoring import evaluate
 from echoforge_jax.weights.inference_folder import save_inference
 from echoforge_jax.weights.stablehlo import PROGRAM
-from echoforge_jax.weights.trained import load_trained
+from echoforge_jax.weights.trained import Trained
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -61,12 +61,12 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
     done = command("export", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
     file = workdir / "export.safetensors"
-    jax.tree.map(np.testing.assert_array_equal, load_trained(file)[0], load_trained(workdir)[0])
+    jax.tree.map(np.testing.assert_array_equal, Trained.load(file).variables, Trained.load(workdir).variables)
     again = command("export", f"--workdir={workdir}")
     assert again.returncode == errors.USAGE and "--overwrite" in again.stderr
     back = command("export", f"--workdir={file}", "--format=orbax", f"--out={tmp_path / 'back'}")
     assert back.returncode == 0, back.stderr
-    jax.tree.map(np.testing.assert_array_equal, load_trained(tmp_path / "back")[0], load_trained(file)[0])
+    jax.tree.map(np.testing.assert_array_equal, Trained.load(tmp_path / "back").variables, Trained.load(file).variables)
 
     done = command("evaluate", f"--checkpoint={file}", f"--data={cohort}", "--split=all", f"--out={tmp_path / 'a'}")
     assert done.returncode == 0, done.stderr
@@ -74,9 +74,8 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
     scored = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert scored["protocols"]["semi"]["n_patients"] == 3
 
-    config = dataclasses.replace(tiny_config, data=dataclasses.replace(tiny_config.data, root=str(cohort)))
-    predictor = Predictor(config.model, config.data.size, variables)
-    expected = evaluate(config, predictor, "all", ("semi",), tmp_path / "b")
+    config = replace(tiny_config, {"data.root": str(cohort)})
+    expected = evaluate(config, Predictor(Trained(variables, config, {})), "all", ("semi",), tmp_path / "b")
     assert scored["protocols"]["semi"]["dice_percent"] == expected["protocols"]["semi"]["dice_percent"]
     for flags, message in (
         ([f"--checkpoint={file}"], "--data"),
@@ -90,29 +89,29 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
 
 def test_a_network_that_is_not_there_is_named(workdir: Path, cohort: Path):
     done = command("evaluate", f"--checkpoint={workdir},nowhere", f"--data={cohort}")
-    assert done.returncode == errors.STORAGE and "nowhere holds no inference checkpoint" in done.stderr
+    assert done.returncode == errors.USAGE and "nowhere: no such file or folder" in done.stderr
 
 
 def test_a_threshold_travels_with_the_file(workdir: Path, variables, tiny_config: Config, tmp_path: Path):
     clip = np.random.default_rng(0).integers(0, 255, (2, 48, 40), np.uint8)
-    probability = Predictor(tiny_config.model, 32, variables).probabilities([clip])[0]
+    probability = Predictor(Trained(variables, tiny_config, {})).probabilities([clip])[0]
     middle = float(np.median(probability))
     file = tmp_path / "strict.safetensors"
     done = command("export", f"--workdir={workdir}", f"--out={file}", f"--threshold={middle}")
     assert done.returncode == 0, done.stderr
-    predictor, config, _ = Predictor.load(file)
-    assert predictor.threshold == config.evaluation.threshold == pytest.approx(middle)
-    (mask,) = predictor.masks([clip])
+    predictor = Predictor.load(file)
+    assert predictor.threshold == predictor.trained.config.evaluation.threshold == pytest.approx(middle)
+    mask = predictor.segment(clip).masks
     np.testing.assert_array_equal(mask, to_native(probability, (48, 40), predictor.threshold))
     assert 0.2 < mask.mean() < 0.8
 
 
 def test_several_networks_are_averaged_at_the_firsts_size(variables, tiny_config: Config):
     clips = [np.random.default_rng(n).integers(0, 255, (2, 48, 40), np.uint8) for n in range(2)]
-    first, second = Predictor(tiny_config.model, 32, variables), Predictor(tiny_config.model, 64, variables)
+    larger = replace(tiny_config, {"data.size": 64})
+    first, second = Predictor(Trained(variables, tiny_config, {})), Predictor(Trained(variables, larger, {}))
     alone, other = first.probabilities(clips), second.probabilities(clips)
-    first.others = (second,)
-    for mean, a, b in zip(first.probabilities(clips), alone, other, strict=True):
+    for mean, a, b in zip(Ensemble([first, second]).probabilities(clips), alone, other, strict=True):
         np.testing.assert_allclose(mean, (a + resize_probability(b, (32, 32))) / 2, atol=1e-6)
 
 
@@ -123,7 +122,7 @@ def test_an_exported_program_computes_the_same_for_any_number_of_clips(workdir: 
     assert program.platforms == ("cpu", "cuda", "tpu")
     card = json.loads((workdir / "export_stablehlo" / "card.json").read_text())
     assert "(clips, 3, 32, 32)" in card["input"] and card["config"]["model"]["channels"] == 16
-    predictor = Predictor(tiny_config.model, 32, variables)
+    predictor = Predictor(Trained(variables, tiny_config, {}))
     for clips in (1, 3):
         image = np.random.default_rng(clips).random((clips, 3, 32, 32), np.float32)
         np.testing.assert_allclose(program.call(image), predictor.forward(jnp.asarray(image)), atol=1e-5)
@@ -132,7 +131,7 @@ def test_an_exported_program_computes_the_same_for_any_number_of_clips(workdir: 
 def test_test_time_scales_average_where_the_pictures_overlap(tiny_config: Config, variables):
     clip = np.random.default_rng(0).integers(0, 255, (2, 32, 32), np.uint8)
     plain, doubled, mixed = (
-        Predictor(tiny_config.model, 32, variables, scales).probabilities([clip])[0]
+        Predictor(Trained(variables, replace(tiny_config, {"evaluation.scales": scales}), {})).probabilities([clip])[0]
         for scales in ((1.0,), (1.0, 1.0), (0.8, 1.0, 1.25))
     )
     np.testing.assert_allclose(doubled, plain, rtol=1e-6)

@@ -11,7 +11,7 @@ from echoforge_jax.config.files import load_config_file
 
 def get_config():
     config = load_config_file("camus_ed_es")
-    config.model.update(load_config_file("camus_small").model)
+    config.model.update(load_config_file("camus_small").model.to_dict())
     config.optimizer.learning_rate = 1e-3
     config.training.epochs = 20
     config.training.validate_every_epochs = 4

@@ -78,7 +78,7 @@ def rename_fields(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_former_off_value(name: str, value: Any) -> Any:
     if name == "data.mix" and isinstance(value, tuple | list):
-        return tuple(_mix_without_former_off_values(entry) for entry in value)
+        return type(value)(_mix_without_former_off_values(entry) for entry in value)
     if name in FORMER_OFF_VALUES and not isinstance(value, bool) and value == FORMER_OFF_VALUES[name]:
         return None
     return value

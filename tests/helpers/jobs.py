@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from echoforge_jax.training.recorder import read_metrics
+from echoforge_jax.training.run_log import read_metrics
 from tests.helpers.xla import FAST_COMPILATION
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ SMALL = {
     "model.heads": 2,
     "model.temporal_fusion": False,
     "model.anchor_recalibration": False,
-    "semi.pseudo_labels": "none",
+    "pseudo_labels.strategy": "none",
     "training.epochs": 4,
     "training.log_every_steps": 1,
     "training.checkpoint_every_steps": 1,

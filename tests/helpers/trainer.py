@@ -1,18 +1,17 @@
-"""tests.helpers.trainer."""
+"""Small batches and one compiled step for the tests of the training."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
 
 from data_pipelines.batch import Batch
-from echoforge_jax.config import Config
+from echoforge_jax.config import Config, replace
 from echoforge_jax.distributed import sharding
-from echoforge_jax.training import flamerise
-from echoforge_jax.training.state import initial_state, make_networks, make_optimizer
-from echoforge_jax.training.step import make_step
+from echoforge_jax.training.program import Program
 
 
 def disc_batch(clips: int = 4, frames: int = 3, size: int = 32, seed: int = 0) -> Batch:
@@ -26,13 +25,13 @@ def disc_batch(clips: int = 4, frames: int = 3, size: int = 32, seed: int = 0) -
             radius = size * (0.3 - 0.1 * t / max(frames - 1, 1))
             masks[clip, t] = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
     image = np.clip(0.6 - 0.4 * masks + 0.1 * rng.standard_normal(masks.shape), 0, 1).astype(np.float32)
-    labelled = np.zeros((clips, frames), np.float32)
-    labelled[:, [0, -1]] = 1
+    may_train = np.zeros((clips, frames), np.float32)
+    may_train[:, [0, -1]] = 1
     return Batch(
         image=image,
         cavity=masks,
-        may_train=labelled,
-        has_reference=np.ones_like(labelled),
+        may_train=may_train,
+        has_reference=np.ones_like(may_train),
         valid=np.ones(clips, np.float32),
         view=(np.arange(clips) % 2).astype(np.int32),
         record=np.arange(clips, dtype=np.int32),
@@ -41,43 +40,46 @@ def disc_batch(clips: int = 4, frames: int = 3, size: int = 32, seed: int = 0) -
 
 @dataclasses.dataclass
 class Trainer:
-    """A compiled step, its mesh and a way to start anew."""
+    """A program on some devices, one of its steps, and a way to start anew.
+
+    Attributes:
+        config: The configuration.
+        num_devices: Devices of the mesh.
+        with_pseudo_labels: Which step runs.
+        axes: Of the mesh.
+        initial: The initial state on the host; another trainer's may be put here.
+    """
 
     config: Config
-    devices: int
+    num_devices: int
     with_pseudo_labels: bool
     axes: tuple = (("data", -1),)
+    initial: object = None
 
-    def __post_init__(self):
-        self.mesh = sharding.make_mesh(self.axes, jax.devices()[: self.devices])
-        self.optimizer, rate = make_optimizer(self.config.optimizer, 1000)
-        self.networks = make_networks(self.config)
-        schedules = flamerise.by_step(self.config.semi, self.config.training.epochs, 10)
-        init = lambda key: initial_state(self.config, self.optimizer, key)
-        self.initialise = jax.jit(init)
-        shapes = jax.eval_shape(init, jax.random.key(0))
-        self.shardings = sharding.state_shardings(self.mesh, shapes, split_from=256)
-        self.step = make_step(
-            self.config,
-            self.networks,
-            self.optimizer,
-            rate,
-            schedules,
-            self.mesh,
-            with_pseudo_labels=self.with_pseudo_labels,
-            shardings=self.shardings,
-        )
-        self.initial = None
+    @functools.cached_property
+    def program(self) -> Program:
+        config = replace(self.config, {"training.split_from": 256})
+        mesh = sharding.make_mesh(self.axes, jax.devices()[: self.num_devices])
+        return Program.build(config, steps_per_epoch=20, mesh=mesh)
+
+    @property
+    def networks(self):
+        return self.program.networks
+
+    @property
+    def step(self):
+        return self.program.step(with_pseudo_labels=self.with_pseudo_labels)
 
     def start(self):
-        """The initial state in fresh buffers (the step donates them); initialised on one device once."""
+        """Returns the initial state in fresh buffers (the step donates them); it is made once."""
         if self.initial is None:
-            self.initial = jax.tree.map(np.asarray, self.initialise(jax.random.key(0)))
-        return jax.device_put(jax.tree.map(np.copy, self.initial), self.shardings)
+            self.initial = jax.tree.map(np.asarray, self.program.init())
+        return jax.device_put(jax.tree.map(np.copy, self.initial), self.program.shardings)
 
-    def run(self, state, batch, steps: int = 1):
+    def run(self, state, batch: Batch, steps: int = 1):
+        """Runs some steps on one batch; returns the state and the metrics of each step."""
         history = []
         for _ in range(steps):
-            state, metrics = self.step(state, sharding.put_batch(batch, self.mesh))
+            state, metrics = self.step(state, sharding.put_batch(batch, self.program.mesh))
             history.append({name: float(value) for name, value in metrics.items()})
         return state, history

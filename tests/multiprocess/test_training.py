@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from echoforge_jax import errors
-from echoforge_jax.training.recorder import read_metrics
+from echoforge_jax.training.run_log import read_metrics
 from tests.helpers.jobs import Job, losses, wait_for_step
 
 SPLIT = {"training.mesh": "(('data', 2), ('fsdp', 2))"}

@@ -1,20 +1,22 @@
 """Small batches and one compiled step for the tests of the training."""
 
-import dataclasses
-
 import pytest
 
-from echoforge_jax.config import Config, OptimizerConfig, SemiConfig
+from echoforge_jax.config import Config, replace
 from tests.helpers.trainer import Trainer
 
 
 @pytest.fixture(scope="session")
 def semi_config(tiny_config: Config) -> Config:
     """Pseudo-labels from the first epoch, and a threshold low enough for an untrained model to pass."""
-    return dataclasses.replace(
+    return replace(
         tiny_config,
-        semi=SemiConfig(flamerise=False, tau_end=0.5),
-        optimizer=OptimizerConfig(learning_rate=1e-3, ema_decay=0.9),
+        {
+            "flamerise.enabled": False,
+            "flamerise.tau_end": 0.5,
+            "optimizer.learning_rate": 1e-3,
+            "optimizer.ema_decay": 0.9,
+        },
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.training.clock import Clock
 from echoforge_jax.training.profiling import Profile, parse_step_range
-from echoforge_jax.training.recorder import RunLog, read_metrics
+from echoforge_jax.training.run_log import RunLog, read_metrics
 
 
 def slow_step(x: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def drive(make_batch, step) -> dict[str, float]:
     clock = Clock()
     for batch in clock.batches(make_batch() for _ in range(6)):
         clock.dispatched(step(batch))
-    found = clock.values(clips=4)
+    found = clock.values(batch_clips=4)
     clock.close()
     return found
 
@@ -49,7 +49,7 @@ def test_checkpoints_are_timed_apart():
     with clock.saving():
         time.sleep(0.3)
     clock.dispatched(jnp.zeros(()))
-    found = clock.values(clips=2)
+    found = clock.values(batch_clips=2)
     assert found["checkpoint_s"] >= 0.3 > found["step_s"]
     clock.close()
 
@@ -60,12 +60,12 @@ def test_saving_is_no_waiting_for_data():
         clock.dispatched(jnp.zeros(()))
         with clock.saving():
             time.sleep(0.3)
-    assert clock.values(clips=2)["data_wait_share"] * clock.values(clips=2)["step_s"] < 0.1
+    assert clock.values(batch_clips=2)["data_wait_share"] * clock.values(batch_clips=2)["step_s"] < 0.1
     clock.close()
 
 
 def test_a_trace_of_the_steps_that_were_asked_for(tmp_path: Path):
-    profile = Profile(parse_step_range("2:3"), str(tmp_path / "profile"))
+    profile = Profile(parse_step_range("2:3"), tmp_path / "profile")
     written = []
     for step in range(1, 5):
         profile.before(step)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from echoforge_jax.training import losses
-from echoforge_jax.training.step import surroundings_loss
 
 SHAPE = (2, 3, 4, 5)
 
@@ -157,19 +156,3 @@ def test_dice_percent(maps):
         expected = 200.0 * (prediction[b, t] * target[b, t]).sum() / size if size else 100.0
         assert got[b, t] == pytest.approx(expected, abs=1e-3)
     assert got[1, 1] == 100.0 and got[1, 0] == 0.0
-
-
-def test_surroundings_are_learnt_where_they_are_labelled():
-    labels = np.zeros((1, 3, 8, 8), np.int32)
-    labels[0, 0, :4], labels[0, 0, 4:] = 2, 3
-    labels[0, 1, :4] = 1  # a data set that marks the cavity alone
-    labels[0, 2] = 2  # not to be used
-    labelled = f32([[1, 1, 0]])
-    logits = np.full((1, 3, 4, 4, 2), -20.0, np.float32)
-    logits[0, 0, :2, :, 0] = logits[0, 0, 2:, :, 1] = 20.0
-    loss = lambda x: surroundings_loss(jnp.asarray(x), jnp.asarray(labels), labelled)
-    assert loss(logits) == pytest.approx(0.0, abs=1e-6)
-    swapped = logits[..., ::-1].copy()
-    assert loss(swapped) > 30
-    gradient = np.asarray(jax.grad(loss)(f32(0.1 * swapped)))
-    assert (gradient[0, 0] != 0).all() and not gradient[0, 1:].any()

@@ -1,6 +1,5 @@
 """Whole runs as a user starts them: end to end, resumed bit for bit, interrupted, and refused with a clear message."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -17,16 +16,19 @@ import pytest
 from data_pipelines.batches import TrainingBatches
 from data_pipelines.simulator.cohort import write_cohort
 from echoforge_jax import errors
-from echoforge_jax.config import Config, read_config
+from echoforge_jax.config import Config, read_config, replace
 from echoforge_jax.errors import CheckpointError, ConfigError, NonFiniteLoss
 from echoforge_jax.inference import Predictor
 from echoforge_jax.train import run
 from echoforge_jax.training import loop
 from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
 from echoforge_jax.training.loop import Outcome, train
-from echoforge_jax.training.recorder import read_metrics
+from echoforge_jax.training.profiling import StepRange
+from echoforge_jax.training.program import Program
+from echoforge_jax.training.restore import load_last
 from echoforge_jax.training.run_folder import claim
-from echoforge_jax.training.state import initial_state, make_optimizer
+from echoforge_jax.training.run_log import read_metrics
+from echoforge_jax.weights.trained import Trained
 from tests.helpers.xla import FAST_COMPILATION
 
 REPOSITORY = Path(__file__).parents[2]
@@ -43,16 +45,16 @@ def cohort(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def run_config(tiny_config: Config, cohort: Path) -> Config:
     """Three epochs of two steps, pseudo-labels from the second: both compiled steps and two refreshes."""
-    return dataclasses.replace(
+    return replace(
         tiny_config,
-        data=dataclasses.replace(tiny_config.data, root=str(cohort)),
-        semi=dataclasses.replace(tiny_config.semi, burn_in=0.34, ramp_end=0.67),
-        training=dataclasses.replace(tiny_config.training, epochs=3, log_every_steps=1),
+        {
+            "data.root": str(cohort),
+            "flamerise.burn_in": 0.34,
+            "flamerise.ramp_end": 0.67,
+            "training.epochs": 3,
+            "training.log_every_steps": 1,
+        },
     )
-
-
-def with_training(config: Config, **changes) -> Config:
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
 
 
 @pytest.fixture(scope="session")
@@ -64,24 +66,23 @@ def finished(run_config: Config, tmp_path_factory) -> Path:
 
 
 def last_state(config: Config, workdir: Path):
-    optimizer, _ = make_optimizer(config.optimizer, 6)
-    target = jax.eval_shape(lambda key: initial_state(config, optimizer, key), jax.random.key(0))
+    target = Program.build(config).shapes
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
-        return jax.tree.map(np.asarray, checkpoints.restore(abstract_state(target, here))[0])
+        return jax.tree.map(np.asarray, checkpoints.restore(abstract_state(target, here)).state)
 
 
 def test_the_last_state_can_be_scored_too(finished: Path, run_config: Config, tmp_path: Path):
-    predictor, config, step = Predictor.load_last(finished)
+    last = load_last(finished)
     expected = last_state(run_config, finished)
-    jax.tree.map(np.testing.assert_array_equal, predictor.variables["params"], expected.params["network"])
-    assert step == 6 and config.model == run_config.model
+    jax.tree.map(np.testing.assert_array_equal, last.trained.variables["params"], expected.params["network"])
+    assert last.step == 6 and last.trained.config.model == run_config.model
     for folder, message in ((tmp_path, "config.json"), (tmp_path / "new", "config.json")):
         with pytest.raises(CheckpointError, match=message):
-            Predictor.load_last(folder)
+            load_last(folder)
     shutil.copy(finished / "config.json", tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
-        Predictor.load_last(tmp_path)
+        load_last(tmp_path)
 
 
 def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Config):
@@ -124,7 +125,7 @@ def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Conf
 
 def test_slow_input_is_said_and_steps_can_be_traced(run_config: Config, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "SLOW_INPUT", -1.0)
-    train(with_training(run_config, max_steps=2), tmp_path, profile=(1, 2))
+    train(replace(run_config, {"training.max_steps": 2}), tmp_path, profile=StepRange(1, 2))
     assert "slow input: the device waited for data" in capsys.readouterr().err
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
@@ -139,8 +140,8 @@ def test_a_finished_run_says_so_and_touches_nothing(finished: Path, run_config: 
 
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(finished: Path, run_config: Config, tmp_path: Path):
     """Stopped in the middle of an epoch without, and of one with pseudo-labels, then resumed to the end."""
-    for stop_at in (1, 5, 0):
-        outcome = train(with_training(run_config, max_steps=stop_at), tmp_path)
+    for stop_at in (1, 5, None):
+        outcome = train(replace(run_config, {"training.max_steps": stop_at}), tmp_path)
     assert outcome is Outcome.FINISHED
     jax.tree.map(np.testing.assert_array_equal, last_state(run_config, finished), last_state(run_config, tmp_path))
     timing = {"clips_per_s", "step_s", "data_wait_share", "checkpoint_s", "host_memory_gib"}
@@ -154,14 +155,14 @@ def test_the_last_checkpoints_and_the_best_are_kept(finished: Path, run_config: 
     epochs = [line for line in read_metrics(finished) if line["kind"] == "epoch"]
     best = max(epochs, key=lambda line: line["validation_dice_percent"])
     assert [int(p.name) for p in (finished / "best").iterdir() if p.name.isdigit()] == [best["step"]]
-    _, config, card = Predictor.load(finished / "inference")
-    assert card["step"] == best["step"] and config == run_config
+    best_network = Trained.load(finished / "inference")
+    assert best_network.card["step"] == best["step"] and best_network.config == run_config
     size = lambda folder: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     assert size(finished / "inference") < 0.5 * size(finished / "checkpoints" / "6")
 
 
 def test_streaming_equals_the_whole_clip_and_no_reference_is_read(finished: Path):
-    predictor, _, _ = Predictor.load(finished / "inference")
+    predictor = Predictor.load(finished / "inference")
     frames = np.random.default_rng(0).integers(0, 255, (4, 40, 48), dtype=np.uint8)
     whole = predictor.probabilities([frames])[0]
     memory, streamed = predictor.start_stream(), []
@@ -169,13 +170,12 @@ def test_streaming_equals_the_whole_clip_and_no_reference_is_read(finished: Path
         memory, probability = predictor.stream_frame(memory, frame[None])
         streamed.append(probability[0])
     np.testing.assert_allclose(whole, np.stack(streamed), atol=1e-5)
-    (mask,) = predictor.masks([frames])
+    mask = predictor.segment(frames).masks
     assert mask.shape == frames.shape and set(np.unique(mask)) <= {0, 1}
 
 
 def test_what_may_change_is_said(finished: Path, run_config: Config, capsys):
-    data = dataclasses.replace(run_config.data, workers=5, root="elsewhere")
-    claim(finished, dataclasses.replace(run_config, data=data))
+    claim(finished, replace(run_config, {"data.workers": 5, "data.root": "elsewhere"}))
     said = capsys.readouterr().err
     assert "config.data.workers: 2 there, 5 now" in said and "'elsewhere' now" in said
     claim(finished, run_config)  # and back: the record follows
@@ -186,7 +186,7 @@ def test_what_may_change_is_said(finished: Path, run_config: Config, capsys):
 
 def test_another_configuration_in_the_same_folder_is_refused(finished: Path, run_config: Config):
     with pytest.raises(ConfigError, match=r"config\.seed: 0 there, 1 now"):
-        run(dataclasses.replace(run_config, seed=1), finished)
+        run(replace(run_config, {"seed": 1}), finished)
 
 
 def test_a_foreign_folder_is_not_overwritten(run_config: Config, tmp_path: Path):
@@ -225,7 +225,7 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run_config: Config, f
 
 def test_a_checkpoint_of_another_model_is_refused(run_config: Config, finished: Path, tmp_path: Path):
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
-    other = dataclasses.replace(run_config, model=dataclasses.replace(run_config.model, channels=24, heads=3))
+    other = replace(run_config, {"model.channels": 24, "model.heads": 3})
     with pytest.raises(CheckpointError, match=r"does not fit.*is stored as \(16,\), this run has \(24,\)"):
         last_state(other, tmp_path)
 
@@ -233,7 +233,7 @@ def test_a_checkpoint_of_another_model_is_refused(run_config: Config, finished: 
 def test_other_epochs_than_the_checkpoints_are_refused(run_config: Config, finished: Path, tmp_path: Path):
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     with pytest.raises(CheckpointError, match=r"made with 2 steps an epoch, the data now give 3 on 4 devices"):
-        train(with_training(run_config, steps_per_epoch=3), tmp_path)
+        train(replace(run_config, {"training.steps_per_epoch": 3}), tmp_path)
 
 
 def test_other_clips_than_the_checkpoints_are_refused(run_config: Config, finished: Path, tmp_path: Path, monkeypatch):
@@ -264,7 +264,7 @@ def test_a_signal_late_in_a_step_still_saves(run_config: Config, tmp_path: Path,
         ({"data": {"size": 100}}, r"size is 100; expected a multiple of 16"),
         ({"data": {"size": "128"}}, r"config\.data\.size is '128' \(str\); expected int"),
         ({"model": {"norm": "layer"}}, r"config\.model\.norm is 'layer'; expected one of"),
-        ({"semi": {"burn_in": 0.9}}, r"burn_in"),
+        ({"flamerise": {"burn_in": 0.9}}, r"burn_in"),
         ({"training": {"epochs": 0}}, r"epochs"),
         ({"model": {"anchors": 5}}, r"anchors"),
     ],
@@ -275,7 +275,7 @@ def test_configuration_faults_are_named(change: dict, message: str):
 
 
 def test_a_batch_the_devices_cannot_share_is_refused(run_config: Config, tmp_path: Path):
-    bad = dataclasses.replace(run_config, data=dataclasses.replace(run_config.data, batch_clips=3))
+    bad = replace(run_config, {"data.batch_clips": 3})
     with pytest.raises(ConfigError, match="use a multiple"):
         train(bad, tmp_path)
 
@@ -320,10 +320,10 @@ def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_confi
         while len(read_metrics(workdir)) < 2 and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=120)
+        _, printed = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == errors.INTERRUPTED, errors
+    assert process.returncode == errors.INTERRUPTED, printed
     assert "stopped and saved at step" in errors
     saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
     again = subprocess.run(

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoforge_jax.config import REMATERIALISABLE, Config
+from echoforge_jax.config import Config, replace
 from echoforge_jax.models.echoforge import EchoForge
-from echoforge_jax.training import flamerise
 from echoforge_jax.training.losses import dice_percent
-from echoforge_jax.training.state import inference_variables, make_networks, refresh_frozen
-from echoforge_jax.training.step import PseudoLabels, total_loss
+from echoforge_jax.training.program import Program
+from echoforge_jax.training.state import inference_variables, refresh_frozen
+from echoforge_jax.training.strategies import PseudoLabels
 from tests.helpers.trainer import Trainer, disc_batch
 
 
@@ -36,16 +36,14 @@ def test_same_losses_on_any_mesh(semi_config: Config, one_device: Trainer):
 def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config: Config):
     """Group norm: a batch's parts then have nothing in common but the parameters. They differ in labelled frames and in
     clips that count."""
-    model = dataclasses.replace(tiny_config.model, norm="group", anchor_recalibration=False, temporal_fusion=False)
-    semi, training = dataclasses.replace(tiny_config.semi, pseudo_labels="none"), tiny_config.training
-    config = dataclasses.replace(tiny_config, model=model, semi=semi)
+    changes = {
+        "model.norm": "group",
+        "model.anchor_recalibration": False,
+        "model.temporal_fusion": False,
+        "pseudo_labels.strategy": None,
+    }
     whole, parts = (
-        Trainer(
-            dataclasses.replace(config, training=dataclasses.replace(training, accumulate=n)),
-            2,
-            with_pseudo_labels=False,
-        )
-        for n in (1, 2)
+        Trainer(replace(tiny_config, changes | {"training.accumulate": n}), 2, with_pseudo_labels=False) for n in (1, 2)
     )
     batch = disc_batch(clips=8)
     batch.valid[[2, 3, 6]] = 0  # of two devices with four clips each the second halves
@@ -62,7 +60,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config: Config)
 def test_rematerialised_parts_change_memory_and_nothing_else(tiny_config: Config):
     clip = jnp.asarray(disc_batch(clips=2, frames=6)["image"])
     variables, found = None, []
-    for parts in ((), REMATERIALISABLE):
+    for parts in ((), ("encoder", "anchor_recalibration", "temporal_fusion")):
         network = EchoForge(dataclasses.replace(tiny_config.model, norm="group", rematerialise=parts))
         variables = variables or jax.jit(network.init)(jax.random.key(0), clip)
         loss = lambda v, network=network: jnp.square(network.apply(v, clip)[0].logits).mean()
@@ -98,19 +96,15 @@ def test_padding_clips_count_in_no_loss(one_device: Trainer):
     jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
 
 
-def _loss(trainer: Trainer, params, state, batch, pseudo):
-    schedules = flamerise.by_step(trainer.config.semi, trainer.config.training.epochs, 10)
-    return total_loss(params, state, batch, pseudo, trainer.networks, trainer.config, schedules, 1)[0]
-
-
 @pytest.fixture(scope="module")
 def loss_and_gradients(one_device: Trainer):
     """One compilation of the loss' gradients in everything it reads."""
 
     @jax.jit
     def run(params, frozen, state, batch, probability, exists):
-        def loss(p, f, probability):
-            return _loss(one_device, p, state.replace(frozen=f), batch, PseudoLabels(probability, exists))
+        def loss(params, frozen, probability):
+            labels = PseudoLabels(probability, exists)
+            return one_device.program.objective(params, state.replace(frozen=frozen), batch, labels).total
 
         return jax.value_and_grad(loss, argnums=(0, 1, 2))(params, frozen, probability)
 
@@ -122,7 +116,7 @@ def _norm(tree) -> float:
 
 
 def test_no_gradient_into_pseudo_labels_or_the_frozen_copy(one_device: Trainer, loss_and_gradients):
-    state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
+    state, batch = one_device.start(), jax.tree.map(jnp.asarray, disc_batch())
     probability, exists = jnp.full(batch.image.shape, 0.9), jnp.ones(batch.may_train.shape)
     _, (params, frozen, pseudo) = loss_and_gradients(state.params, state.frozen, state, batch, probability, exists)
     assert _norm(params["network"]) > 0 and _norm(params["reforging"]) > 0
@@ -131,7 +125,7 @@ def test_no_gradient_into_pseudo_labels_or_the_frozen_copy(one_device: Trainer, 
 
 def test_reforging_weights_learn_from_labelled_frames_alone(one_device: Trainer, loss_and_gradients):
     """Wq, Wk, Wv: pseudo-labels leave their gradient as it is; without any labelled frame they have none."""
-    state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
+    state, batch = one_device.start(), jax.tree.map(jnp.asarray, disc_batch())
     exists = jnp.ones(batch.may_train.shape)
     gradients = [
         loss_and_gradients(state.params, state.frozen, state, batch, jnp.full(batch.image.shape, p), exists)[1][0]
@@ -146,7 +140,7 @@ def test_reforging_weights_learn_from_labelled_frames_alone(one_device: Trainer,
 
 
 def test_a_batch_without_any_confident_pixel_is_finite(one_device: Trainer, loss_and_gradients):
-    state, batch = one_device.start(), {k: jnp.asarray(v) for k, v in disc_batch().items()}
+    state, batch = one_device.start(), jax.tree.map(jnp.asarray, disc_batch())
     never = jnp.zeros(batch.may_train.shape)  # no frame has a partner: no pixel is confident
     probability = jnp.full(batch.image.shape, 0.9)
     value, (params, _, _) = loss_and_gradients(state.params, state.frozen, state, batch, probability, never)
@@ -158,17 +152,15 @@ def test_bfloat16_arithmetic_has_nearly_the_loss_and_gradients_of_float32(one_de
     """Parameters, losses and statistics stay float32."""
     found = {}
     for dtype in ("float32", "bfloat16"):
-        model = dataclasses.replace(one_device.config.model, dtype=dtype)
-        semi = dataclasses.replace(one_device.config.semi, pseudo_labels="none")
-        config = dataclasses.replace(one_device.config, model=model, semi=semi)
-        networks = make_networks(config)
-        schedules = flamerise.by_step(semi, config.training.epochs, 10)
-        gradient = jax.value_and_grad(
-            lambda p, s, b: total_loss(p, s, b, None, networks, config, schedules, 1)[0]  # noqa: B023
-        )
+        config = replace(one_device.config, {"model.dtype": dtype, "pseudo_labels.strategy": None})
+        objective = Program.build(config, mesh=one_device.program.mesh).objective
+
+        def total(params, state, batch, objective=objective):
+            return objective(params, state, batch).total
+
         state = one_device.start()
         with jax.numpy_dtype_promotion("standard"):  # Flax's norms mix bfloat16 with their float32 statistics
-            found[dtype] = jax.jit(gradient)(state.params, state, disc_batch())
+            found[dtype] = jax.jit(jax.value_and_grad(total))(state.params, state, disc_batch())
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found[dtype]))
     (loss, gradients), (loss16, gradients16) = found["float32"], found["bfloat16"]
     assert float(loss16) == pytest.approx(float(loss), rel=0.02)
@@ -178,12 +170,9 @@ def test_bfloat16_arithmetic_has_nearly_the_loss_and_gradients_of_float32(one_de
 
 @pytest.mark.parametrize("dice_weight", [0.0, 0.3, 1.0])
 def test_the_loss_is_the_weighted_sum_of_its_parts(one_device: Trainer, dice_weight: float):
-    semi = dataclasses.replace(one_device.config.semi, dice_weight=dice_weight, pseudo_labels="none", seed_weight=0.5)
-    config = dataclasses.replace(one_device.config, semi=semi)
-    schedules = flamerise.by_step(semi, config.training.epochs, 10)
-    _, (_, found) = jax.jit(lambda s, b: total_loss(s.params, s, b, None, one_device.networks, config, schedules, 1))(
-        one_device.start(), disc_batch()
-    )
+    weights = {"loss.dice_weight": dice_weight, "loss.seed_weight": 0.5, "pseudo_labels.strategy": None}
+    objective = Program.build(replace(one_device.config, weights), mesh=one_device.program.mesh).objective
+    found = jax.jit(lambda s, b: objective(s.params, s, b).metrics)(one_device.start(), disc_batch())
     expected = found["bce"] + dice_weight * found["dice_loss"] + 0.5 * found["seed_bce"]
     np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
 
@@ -203,10 +192,10 @@ def test_the_frozen_copy_follows_at_the_epochs_end_only(one_device: Trainer):
     start = jax.tree.map(np.asarray, state.frozen)
     state, _ = one_device.run(state, disc_batch(), steps=2)
     jax.tree.map(np.testing.assert_array_equal, start, state.frozen)
-    refreshed = refresh_frozen(state, "last")
+    refreshed = refresh_frozen(state, from_average=False)
     jax.tree.map(np.testing.assert_array_equal, refreshed.frozen["params"], state.params)
     jax.tree.map(np.testing.assert_array_equal, refreshed.frozen["batch_stats"], state.batch_stats)
-    averaged = refresh_frozen(state, "average").frozen["params"]
+    averaged = refresh_frozen(state, from_average=True).frozen["params"]
     jax.tree.map(np.testing.assert_array_equal, averaged["network"], state.ema)
     jax.tree.map(np.testing.assert_array_equal, averaged["reforging"], state.params["reforging"])
 
@@ -222,11 +211,9 @@ def test_moving_average_of_the_parameters(one_device: Trainer):
     assert inference_variables(state)["params"] is state.ema
 
 
-def test_four_clips_are_learned_by_heart(semi_config: Config):
+def test_four_clips_can_be_overfitted(semi_config: Config):
     """Labelled frames above 0.97 Dice, in evaluation mode, and the frames between them (never labelled) above 0.9."""
-    data = dataclasses.replace(semi_config.data, size=64)
-    optimizer = dataclasses.replace(semi_config.optimizer, learning_rate=5e-3, ema_decay=0.0)
-    config = dataclasses.replace(semi_config, data=data, optimizer=optimizer)
+    config = replace(semi_config, {"data.size": 64, "optimizer.learning_rate": 5e-3, "optimizer.ema_decay": None})
     trainer = Trainer(config, 1, with_pseudo_labels=False)
     batch = disc_batch(size=64)
     state, history = trainer.run(trainer.start(), batch, steps=150)

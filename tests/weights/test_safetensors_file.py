@@ -10,19 +10,22 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from echoforge_jax.config import Config
+from echoforge_jax.config import Config, replace
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.models.echoforge import EchoForge
-from echoforge_jax.training.state import initial_state, make_optimizer
+from echoforge_jax.training.program import Program
 from echoforge_jax.weights.safetensors_file import read_card, read_weights, weights_bytes
-from echoforge_jax.weights.trained import initial_weights, load_trained, save_released, variable_shapes
+from echoforge_jax.weights.trained import Trained, initial_weights, variable_shapes
 
 
 @pytest.fixture(scope="module")
 def variables(tiny_config: Config):
     made = jax.jit(EchoForge(tiny_config.model).init)(jax.random.key(3), jnp.zeros((1, 1, 32, 32)))
-    noisy = lambda x: x + jnp.linspace(0.01, 0.02, x.size, dtype=x.dtype).reshape(x.shape)
-    return jax.tree.map(lambda x: np.asarray(noisy(x)), made)
+
+    def with_noise(x):
+        return np.asarray(x + jnp.linspace(0.01, 0.02, x.size, dtype=x.dtype).reshape(x.shape))
+
+    return jax.tree.map(with_noise, made)
 
 
 def test_there_and_back_is_bit_equal(variables, tiny_config: Config, tmp_path):
@@ -66,40 +69,40 @@ def test_what_does_not_fit_is_named(variables, tiny_config: Config, tmp_path):
     faults = {"encoder": "no trained EchoForge", "garbage": "not a safetensors", "none": "not a file"}
     for name, message in faults.items():
         with pytest.raises(ConfigError, match=message):
-            load_trained(tmp_path / f"{name}.safetensors")
-    starting = dataclasses.replace(tiny_config.training, start_from=str(file))
+            Trained.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(ConfigError, match=r"start_from.*encoder"):
-        initial_weights(dataclasses.replace(tiny_config, model=other, training=starting))
+        initial_weights(replace(tiny_config, {"model.encoder_width": 16, "training.start_from": str(file)}))
 
 
 def test_a_training_starts_from_a_network_of_the_same_parts_and_no_other(variables, tiny_config: Config, tmp_path):
     file = tmp_path / "n.safetensors"
     file.write_bytes(weights_bytes(variables, {"config": dataclasses.asdict(tiny_config)}))
-    config = dataclasses.replace(tiny_config, training=dataclasses.replace(tiny_config.training, start_from=str(file)))
-    config, start = initial_weights(config)
-    optimizer, _ = make_optimizer(config.optimizer, 10)
-    state = jax.jit(lambda key: initial_state(config, optimizer, key, start))(jax.random.key(0))
+    config = replace(tiny_config, {"training.start_from": str(file)})
+    start = initial_weights(config)
+    state = Program.build(start.config, trained_variables=start.variables).init()
     jax.tree.map(np.testing.assert_array_equal, state.params["network"], variables["params"])
-    without = dataclasses.replace(tiny_config.model, anchor_recalibration=False)
     with pytest.raises(ConfigError, match=r"missing here"):
-        initial_weights(dataclasses.replace(config, model=without))
+        initial_weights(replace(config, {"model.anchor_recalibration": False}))
 
 
 def test_a_released_file_tells_no_folder_and_a_training_starts_from_it(variables, tiny_config: Config, tmp_path):
     file = tmp_path / "n.safetensors"
-    used = dataclasses.replace(
+    used = replace(
         tiny_config,
-        data=dataclasses.replace(tiny_config.data, root="/somewhere/private"),
-        model=dataclasses.replace(tiny_config.model, pretrained="/somewhere/private/r.safetensors", input_mean=(0.3,)),
-        training=dataclasses.replace(tiny_config.training, start_from="/somewhere/private/run"),
+        {
+            "data.root": "/somewhere/private",
+            "model.pretrained": "/somewhere/private/r.safetensors",
+            "model.input_mean": (0.3,),
+            "training.start_from": "/somewhere/private/run",
+        },
     )
-    save_released(file, variables, {"config": dataclasses.asdict(used), "epoch": 3}, "float32")
+    Trained(variables, used, {"epoch": 3}).save(file)
     assert "private/" not in json.dumps(read_card(file)) and "r.safetensors" in json.dumps(read_card(file))
-    found, config, card = load_trained(file)
-    assert card["epoch"] == 3 and config.model.input_mean == (0.3,)
-    jax.tree.map(np.testing.assert_array_equal, found, variables)
-    starting = dataclasses.replace(tiny_config.training, start_from=str(file))
-    resolved, start = initial_weights(dataclasses.replace(tiny_config, training=starting))
-    assert resolved.model.input_mean == (0.3,) and resolved.model.pretrained == ""
-    jax.tree.map(np.testing.assert_array_equal, start, variables)
-    assert initial_weights(tiny_config) == (tiny_config, None)
+    trained = Trained.load(file)
+    assert trained.card["epoch"] == 3 and trained.config.model.input_mean == (0.3,)
+    jax.tree.map(np.testing.assert_array_equal, trained.variables, variables)
+    start = initial_weights(replace(tiny_config, {"training.start_from": str(file)}))
+    assert start.config.model.input_mean == (0.3,) and start.config.model.pretrained is None
+    jax.tree.map(np.testing.assert_array_equal, start.variables, variables)
+    anew = initial_weights(tiny_config)
+    assert anew.config == tiny_config and anew.variables is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echoforge_jax.config import OptimizerConfig
-from echoforge_jax.training.state import make_optimizer
+from echoforge_jax.training.optimizer import make_optimizer
 
 PARAMS = {
     "network": {
@@ -20,7 +20,7 @@ PARAMS = {
 
 
 def first_update(config: OptimizerConfig, gradient: float):
-    optimizer, _ = make_optimizer(config, 10)
+    optimizer = make_optimizer(config, 10).transformation
     params = jax.tree.map(jnp.asarray, PARAMS)
     gradients = jax.tree.map(lambda p: jnp.full_like(p, gradient), params)
     with jax.numpy_dtype_promotion("standard"):
