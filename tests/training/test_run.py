@@ -324,7 +324,7 @@ def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_confi
     finally:
         process.kill()
     assert process.returncode == errors.INTERRUPTED, printed
-    assert "stopped and saved at step" in errors
+    assert "stopped and saved at step" in printed
     saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
     again = subprocess.run(
         [*command, f"--config.training.max_steps={saved + 1}"],

@@ -58,7 +58,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config: Config)
 
 
 def test_rematerialised_parts_change_memory_and_nothing_else(tiny_config: Config):
-    clip = jnp.asarray(disc_batch(clips=2, frames=6)["image"])
+    clip = jnp.asarray(disc_batch(clips=2, frames=6).image)
     variables, found = None, []
     for parts in ((), ("encoder", "anchor_recalibration", "temporal_fusion")):
         network = EchoForge(dataclasses.replace(tiny_config.model, norm="group", rematerialise=parts))
