@@ -44,7 +44,7 @@ FLOOR = {f"echoforge_jax.{name}": number for number, names in enumerate(FLOORS) 
 JAX = ("jax", "flax", "optax", "orbax")
 ONE_HOME = {
     "orbax": {"echoforge_jax.training.checkpoint", "echoforge_jax.weights.inference_folder"},
-    "tensorboardX": {"echoforge_jax.training.recorder"},
+    "tensorboardX": {"echoforge_jax.training.run_log"},
     "grain": {"data_pipelines.batches"},
     "pydicom": {"data_pipelines.formats.cine.dicom"},
 }

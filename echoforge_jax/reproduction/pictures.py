@@ -163,12 +163,15 @@ def _networks_of_table3(study: Study, seed: int) -> dict[str, ScoredNetwork]:
 
 def _score(study: Study, cell: Cell) -> ScoredNetwork:
     """Loads a finished cell's network and predicts its split under the protocol "semi"."""
-    predictor, config, _ = Predictor.load(study.trained_folder(cell) / "inference")
+    predictor = Predictor.load(study.trained_folder(cell) / "inference")
+    config = predictor.trained.config
     result = study.read(cell)
     split = result.split if result else "test"
-    whole, _ = load_split(source_of(config), split, ed_to_es, threads=config.data.workers)
+    whole, _ = load_split(source_of(config.data), split, ed_to_es, threads=config.data.workers)
     clips = [protocol_clip(clip, "semi", config.data.frames) for clip in whole]
-    masks = predictor.masks((clip.frames for clip in clips), config.evaluation.batch_clips)
+    frames = (clip.frames for clip in clips)
+    segmented = predictor.predict_clips(frames, batch_clips=config.evaluation.batch_clips)
+    masks = [segmentation.masks for segmentation in segmented]
     return ScoredNetwork(predictor, list(zip(clips, masks, strict=True)))
 
 

@@ -23,6 +23,7 @@ from echoforge_jax.models.cost import count_cost
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.reproduction.rows import CAMUS, TABLES, Row
 from echoforge_jax.reproduction.study import Study, configured
+from echoforge_jax.weights.trained import Trained
 
 PERCENTILES = (50, 95, 99)
 WARM_UP_FRAMES = 5
@@ -203,7 +204,7 @@ def _random_predictor(config: Config) -> Predictor:
     network = EchoForge(config.model)
     image = jnp.zeros((1, 1, config.data.size, config.data.size), jnp.float32)
     variables = jax.jit(network.init)(jax.random.key(0), image)
-    return Predictor(config.model, config.data.size, variables)
+    return Predictor(Trained(variables, config, {}))
 
 
 def _markdown(line: SpeedLine) -> str:

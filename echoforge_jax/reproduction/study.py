@@ -24,7 +24,7 @@ from echoforge_jax.reproduction.cell_result import CellResult, read_metrics_file
 from echoforge_jax.reproduction.rows import CAMUS, Changes, Row
 from echoforge_jax.train import run
 from echoforge_jax.training.loop import Outcome
-from echoforge_jax.training.recorder import read_metrics
+from echoforge_jax.training.run_log import read_metrics
 
 ABBREVIATIONS = {  # how a cell's name writes a changed field; {} stands for the value
     "semi.flamerise": "without_flamerise",

@@ -48,8 +48,8 @@ def test_an_evaluation_is_shared_unevenly_and_scores_each_frame_once(straight: P
 EVERYTHING = {
     "model.temporal_fusion": True,
     "model.anchor_recalibration": True,
-    "semi.pseudo_labels": "reforging",
-    "semi.flamerise": False,
+    "pseudo_labels.strategy": "reforging",
+    "flamerise.enabled": False,
     "optimizer.ema_decay": 0.9,
     "training.epochs": 3,
 }
