@@ -11,7 +11,10 @@ from echoforge_jax import errors
 from echoforge_jax.config.files import find_config
 from echoforge_jax.console import parse_flags
 
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections reads so
+pytestmark = [
+    pytest.mark.fast,
+    pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"),  # of ml_collections
+]
 
 
 @pytest.fixture(autouse=True)
