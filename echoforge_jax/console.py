@@ -68,7 +68,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
         return flags.FLAGS(_with_config_paths(arguments))
     except flags.Error as error:
         text = re.sub(
-            r"Error whilst parsing config file:.*\n(?:ConfigError|ValueError): ", "", str(error), flags=re.DOTALL
+            r"Error whilst parsing config file:.*\n(?:[\w.]*ConfigError|ValueError): ", "", str(error), flags=re.DOTALL
         )
         return _stop(ConfigError(f"{text.strip()} (--help lists the flags)"), USAGE)
     except (AttributeError, KeyError) as error:  # what a locked ConfigDict raises
