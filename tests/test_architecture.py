@@ -1,4 +1,4 @@
-"""The claims of docs/explanation/architecture.md: who imports whom, which module names a library, what is documented.
+"""The claims of docs/architecture.md: who imports whom, which module names a library, what is documented.
 
 Everything but the last test reads the source and runs none of it.
 """
