@@ -142,9 +142,8 @@ def _type(hint: Any) -> str:
         return f"any number of: {kinds}" if Ellipsis in inner else f"({kinds})"
     if hint is type(None):
         return "None"
-    return {"str": "text", "int": "integer", "float": "number", "bool": "True or False"}.get(
-        hint.__name__, hint.__name__
-    )
+    name: str = hint.__name__
+    return {"str": "text", "int": "integer", "float": "number", "bool": "True or False"}.get(name, name)
 
 
 def _flags_of(subcommand: Subcommand) -> list[tuple[str, list[Row]]]:
