@@ -69,7 +69,7 @@ class Segmenter(abc.ABC):
     def probabilities(self, clips: Sequence[Frames]) -> list[Float[np.ndarray, "t s s"]]:
         """Returns foreground probabilities at network size of clips of any length and size, made in one batch."""
 
-    def segment(self, clip: Clip | Frames) -> Segmentation:
+    def segment(self, clip: Clip | np.ndarray) -> Segmentation:
         """Segments the left ventricle on every frame of a clip.
 
         >>> import numpy as np
@@ -86,7 +86,7 @@ class Segmenter(abc.ABC):
         """
         return next(self.predict_clips([clip.frames if isinstance(clip, Clip) else clip], batch_clips=1))
 
-    def predict_clips(self, clips: Iterable[Frames], *, batch_clips: int = 4) -> Iterator[Segmentation]:
+    def predict_clips(self, clips: Iterable[np.ndarray], *, batch_clips: int = 4) -> Iterator[Segmentation]:
         """Segments clips one after the other, in order; the last batch is filled up.
 
         Args:
