@@ -32,9 +32,13 @@ This page is written by `python scripts/write_reference.py` from the dataclasses
 `echoforge_jax/config/schema.py`. Do not edit it by hand.
 
 Every field can be set on the command line, for example `--config.data.size=128`. A configuration
-file has a function `get_config()`, which starts from `default_config()` and changes fields; the files
-in `configs/` are examples. `None` means "off" or "not given". A field that does not exist, a value
-of another type and values that cannot go together are refused with a message that names the field.
+file has a function `get_config()`, which starts from `default_config()` and changes fields; the
+files in `configs/` are examples. A field that does not exist, a value of another type and values
+that cannot go together are refused with a message that names the field.
+
+`None` means "off" or "not given". A command line cannot say `None`. There, 0 switches a number off
+(`--config.optimizer.ema_decay=0`), and `--config.pseudo_labels.strategy=none` trains on labelled
+frames alone.
 """
 CLI_INTRO = """# Commands
 

@@ -14,7 +14,6 @@ PAGES = [
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.parent != RESULT_TABLES),
 ]
 WIDTH = 100
-pytestmark = pytest.mark.xfail(reason="the pages name parts that are not merged yet")
 PACKAGES = ("echoforge_jax", "data_pipelines")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
@@ -78,7 +77,7 @@ def program_of(command: str) -> tuple[str, str]:
     if console:
         name = command[found.end() :].split()[0]
         entry = re.search(rf'Subcommand\(\s*"{name}",\s*"([\w.]*)"', source_of("echoforge_jax.command"))
-        return f"echoforge {name}", source_of(entry[1]) if entry else ""
+        return f"echoforge {name}", source_of(entry[1] or "echoforge_jax.command") if entry else ""
     if script or target.startswith("scripts/"):
         file = ROOT / (script or target)
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
