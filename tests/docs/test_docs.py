@@ -14,6 +14,7 @@ PAGES = [
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.parent != RESULT_TABLES),
 ]
 WIDTH = 100
+pytestmark = pytest.mark.fast
 PACKAGES = ("echoforge_jax", "data_pipelines")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
