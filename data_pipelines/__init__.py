@@ -1,1 +1,1 @@
-"""From files on disk to batches in memory. NumPy only: nothing here imports JAX or `echoforge_jax`."""
+"""From files on disk to batches in memory, as NumPy arrays: nothing here imports JAX or `echoforge_jax`."""

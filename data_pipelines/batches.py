@@ -1,7 +1,7 @@
 """Training batches as a pure function of the step.
 
-A batch depends on (seed, step) alone: position in each stream of clips -> pass and place -> record and augmentation
-draw. Any number of readers, processes or restarts gives the same batches.
+A batch depends on (seed, step) alone: the step gives the position in each stream of clips, the position gives the
+record and its augmentation. Any number of readers, processes or restarts gives the same batches.
 """
 
 from __future__ import annotations
@@ -15,24 +15,32 @@ from collections.abc import Iterator, Sequence
 import grain
 import numpy as np
 from absl import flags
+from jaxtyping import Int64
 
-from data_pipelines.augment import Augmentation
+from data_pipelines.augment import augment
 from data_pipelines.batch import Batch
 from data_pipelines.errors import DataError
-from data_pipelines.records import VIEWS, SampledClip, UnlabelledCine, cavity_of
+from data_pipelines.records import VIEWS, SampledClip, UnlabelledCine, cavity_mask
 from data_pipelines.sampling import draw_half_cycle
+from data_pipelines.settings import Augmentation
 from data_pipelines.store.lazy_clips import LazyClips
 
 AnyClip = SampledClip | UnlabelledCine
 
 
 class BatchError(DataError):
-    """The rows of a batch cannot be shared out as asked: says what was found and which field to change."""
+    """The rows of a batch cannot be allocated as asked: the message says what was found and which field to change."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """Clips that fill `rows` rows of every global batch; `sets_epoch` says whether an epoch has to cover them."""
+    """Clips that fill some rows of every global batch.
+
+    Attributes:
+        clips: the clips.
+        rows: how many rows of every batch they fill.
+        sets_epoch: whether an epoch has to cover all of them.
+    """
 
     clips: Sequence[AnyClip]
     rows: int
@@ -40,13 +48,36 @@ class Stream:
 
     @property
     def steps_to_cover(self) -> int:
+        """How many steps show every clip at least once."""
         return -(-len(self.clips) // self.rows)
 
 
-def labelled_patients(patient_ids: Sequence[str], fraction: float, seed: int) -> frozenset[str]:
-    """The patients whose labels a semi-supervised study may use: a share of them (at least one), drawn by `seed`.
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One row of a batch.
 
-    Nested: with the same seed the patients of a smaller fraction are part of those of a larger one.
+    Attributes:
+        stream: number of the stream that fills it.
+        turn: number of the pass over the clips of the stream.
+        record: position of the clip in the stream.
+        valid: False for a row that only fills up the last batch of an epoch.
+    """
+
+    stream: int
+    turn: int
+    record: int
+    valid: bool
+
+
+def labelled_patients(patient_ids: Sequence[str], fraction: float, *, seed: int) -> frozenset[str]:
+    """Draws the patients whose labels a semi-supervised study may use.
+
+    With the same seed, the patients of a smaller fraction are part of those of a larger one.
+
+    Args:
+        patient_ids: the patient of every clip; the order does not matter.
+        fraction: share of the patients to draw, 0..1; at least one patient is drawn.
+        seed: seed of the draw.
     """
     patients = sorted(set(patient_ids))
     order = np.random.default_rng([seed, 3]).permutation(len(patients))
@@ -62,16 +93,21 @@ def allocate_rows(
     devices: int = 1,
     labelled_rows: int = 0,
 ) -> tuple[Stream, ...]:
-    """The streams of a training: labelled clips first, so that every device's batch gets at least one of them.
+    """Allocates the rows of a batch to streams of clips.
+
+    Labelled clips come first, so that every device gets at least one of them in every batch.
 
     Args:
         labelled: clips with at least one labelled frame.
         unlabelled: clips of the same data set without any.
-        extras: further sources with the share of the batch that each fills (rounded to whole rows, at least one).
-        labelled_rows: rows for labelled clips; 0: in proportion to their number, at least one a device.
+        extras: clips of further sources, each with the share of the batch that they fill (rounded to whole rows, at
+            least one).
+        batch_clips: rows of the global batch.
+        devices: how many devices share the global batch.
+        labelled_rows: rows for labelled clips; 0 allocates in proportion to their number, at least one for each device.
 
     Raises:
-        BatchError: no labelled clip, or rows that do not fit into the batch.
+        BatchError: there is no labelled clip, or the rows do not fit into the batch.
     """
     extra_rows = [max(1, round(share * batch_clips)) for _, share in extras]
     rows = batch_clips - sum(extra_rows)
@@ -95,27 +131,25 @@ def allocate_rows(
     return tuple(streams)
 
 
-@functools.lru_cache(maxsize=8)
-def _order(seed: int, stream: int, turn: int, count: int) -> np.ndarray:
-    """The order of a stream's clips in one pass. Kept: ten million clips take a second to shuffle."""
-    order = np.random.default_rng([seed, 1, stream, turn]).permutation(count)
-    order.flags.writeable = False
-    return order
-
-
 @dataclasses.dataclass(frozen=True)
 class TrainingBatches:
     """The batches of a training, by step from 0.
 
-    An epoch ends when the slowest of the streams that set it is covered: exactly once, for its last batch is filled up
-    with clips of the same epoch whose `valid` is 0 (they count in batch statistics, in no loss). The other streams go
-    round and round, each pass in a new order.
+    An epoch ends when every clip of the streams that set it has been shown exactly once; the slowest of these streams
+    decides. Its last batch is filled up with clips of the same epoch whose `valid` is 0: they count in batch
+    statistics and in no loss. The other streams cycle, each pass in a new order.
 
     Attributes:
-        frames: of a clip; only draws from cines need it.
-        devices: over which the batch axis is cut into equal parts; the rows of a stream are dealt to them in turn.
-        process_index, process_count: this process makes that part of the rows.
-        fixed_steps: an epoch has this many steps, and all streams go round and round; 0: an epoch covers the clips.
+        streams: what fills the rows of every batch.
+        seed: seed of the order of the clips and of their augmentation.
+        augmentation: ranges of the augmentation.
+        frames: frames that are drawn from a cine; streams without cines do not use it.
+        devices: global device count. With several streams, row i goes to device i % devices, so that every device
+            receives rows of each stream.
+        process_index: number of this process; `batch` returns only this process's contiguous slice of the rows.
+        process_count: how many processes share the global batch.
+        fixed_steps: steps of an epoch, with every stream cycling; 0: an epoch is one pass over the slowest of the
+            streams that set it.
     """
 
     streams: tuple[Stream, ...]
@@ -129,92 +163,120 @@ class TrainingBatches:
 
     @property
     def batch_clips(self) -> int:
+        """Rows of the global batch."""
         return sum(stream.rows for stream in self.streams)
 
     @property
     def steps_per_epoch(self) -> int:
+        """Steps of an epoch."""
         return self.fixed_steps or max(stream.steps_to_cover for stream in self.streams if stream.sets_epoch)
 
     @functools.cached_property
     def digest(self) -> str:
-        """Names the clips of all streams, in order, and which of them have labels."""
-        named = [list(_named(stream.clips)) for stream in self.streams]
-        return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
+        """Fingerprint of the clips of all streams, in order, and of which of them have labels."""
+        identities = [list(_identities(stream.clips)) for stream in self.streams]
+        return hashlib.sha256(json.dumps(identities).encode()).hexdigest()[:16]
 
     @property
     def has_unlabelled_frames(self) -> bool:
+        """Whether any frame has no label that the training may use."""
         return any(not _fully_labelled(stream.clips) for stream in self.streams)
 
+    @functools.cached_property
+    def has_undecided_pixels(self) -> bool:
+        """Whether any clip in memory has pixels without a decided label."""
+        return any(_has_undecided_pixels(stream.clips) for stream in self.streams)
+
     def batch(self, step: int) -> Batch:
-        """This process's rows of the batch of one step."""
-        step = int(step)
-        rows = [row for number in range(len(self.streams)) for row in self._rows(number, step)]
-        if len(self.streams) > 1:
-            rows = [rows[place] for place in np.arange(len(rows)).reshape(-1, self.devices).T.ravel()]
-        share = len(rows) // self.process_count
-        rows = rows[self.process_index * share : (self.process_index + 1) * share]
-        clips, images, labels = [], [], []
-        for number, turn, record, _ in rows:
-            rng = np.random.default_rng([self.seed, 2, number, turn, record])
-            clip = self.streams[number].clips[record]
+        """Makes this process's rows of the batch of one step; its arrays are NumPy's.
+
+        `decided` is None unless `has_undecided_pixels`, so that it is the same for every step of a training.
+        """
+        rows = self._rows(int(step))
+        clips, images, label_maps, decided = [], [], [], []
+        for row in rows:
+            rng = np.random.default_rng([self.seed, 2, row.stream, row.turn, row.record])
+            clip = self.streams[row.stream].clips[row.record]
             clip = draw_half_cycle(clip, self.frames, rng) if isinstance(clip, UnlabelledCine) else clip
-            image, moved = self.augmentation(clip.frames, clip.label_map, rng)
+            augmented = augment(clip.frames, clip.label_map, self.augmentation, rng, decided=clip.decided)
             clips.append(clip)
-            images.append(image)
-            labels.append(moved)
+            images.append(augmented.image)
+            label_maps.append(augmented.label_map)
+            everywhere = np.ones(augmented.label_map.shape, bool)
+            decided.append(everywhere if augmented.decided is None else augmented.decided)
         first_id = np.cumsum([0, *(len(stream.clips) for stream in self.streams)])
-        stacked = np.stack(labels)
         return Batch(
             image=np.stack(images),
-            cavity=cavity_of(stacked),
+            cavity=cavity_mask(np.stack(label_maps)),
             may_train=np.stack([clip.may_train for clip in clips]).astype(np.float32),
             has_reference=np.stack([clip.has_reference for clip in clips]).astype(np.float32),
-            valid=np.array([valid for *_, valid in rows], np.float32),
+            valid=np.array([row.valid for row in rows], np.float32),
             view=np.array([VIEWS.index(c.view) if c.view in VIEWS else len(VIEWS) for c in clips], np.int32),
-            record=np.array([first_id[number] + record for number, _, record, _ in rows], np.int32),
+            record=np.array([first_id[row.stream] + row.record for row in rows], np.int32),
+            decided=np.stack(decided).astype(np.uint8) if self.has_undecided_pixels else None,
         )
 
-    def _rows(self, number: int, step: int) -> list[tuple[int, int, int, bool]]:
-        """(stream, pass, record, valid) of the rows that a stream gives to a step."""
-        stream, count = self.streams[number], len(self.streams[number].clips)
-        if not self.fixed_steps and stream.sets_epoch and stream.steps_to_cover == self.steps_per_epoch:
-            turn, within = divmod(step, self.steps_per_epoch)
-            places = [(turn, within * stream.rows + i) for i in range(stream.rows)]
-        else:
-            places = [divmod(step * stream.rows + i, count) for i in range(stream.rows)]
-        orders = {turn: _order(self.seed, number, turn, count) for turn, _ in places}
-        return [(number, turn, int(orders[turn][place % count]), place < count) for turn, place in places]
+    def iterate(self, first_step: int, last_step: int, *, threads: int, worker_processes: int = 0) -> Iterator[Batch]:
+        """Makes the batches of steps first_step .. last_step - 1 ahead of their use, by Grain.
 
-    def iterate(self, first_step: int, last_step: int, threads: int, worker_processes: int = 0) -> Iterator[Batch]:
-        """Batches of steps first_step .. last_step - 1, made ahead by Grain's reader threads or worker processes.
-
-        Worker processes get a copy of the clips each; they pay where clips are read from a store and threads are not
-        enough.
+        Args:
+            first_step: the first step.
+            last_step: the step after the last one.
+            threads: reader threads (of each worker process, where there are any).
+            worker_processes: reader processes; 0 reads in this process. Each of them gets a copy of the clips, so they
+                pay where clips are read from a store and threads are not enough.
         """
         if last_step <= first_step:
             return iter(())
         threads = max(threads, 1)
         steps = grain.MapDataset.range(first_step, last_step).map(self.batch)
-        made = steps.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
+        batches = steps.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
         if worker_processes:
             if not flags.FLAGS.is_parsed():  # Grain's workers read absl's flags; a library user has none
                 flags.FLAGS.mark_as_parsed()
-            made = made.mp_prefetch(grain.MultiprocessingOptions(worker_processes, per_worker_buffer_size=2))
-        return _closed_at_the_end(iter(made))
+            batches = batches.mp_prefetch(grain.MultiprocessingOptions(worker_processes, per_worker_buffer_size=2))
+        return _close_at_end(iter(batches))
+
+    def _rows(self, step: int) -> list[_Row]:
+        """Lists this process's rows of a step, in the order of the devices."""
+        rows = [row for number in range(len(self.streams)) for row in self._stream_rows(number, step)]
+        if len(self.streams) > 1:
+            rows = [rows[i] for i in np.arange(len(rows)).reshape(-1, self.devices).T.ravel()]
+        share = len(rows) // self.process_count
+        return rows[self.process_index * share : (self.process_index + 1) * share]
+
+    def _stream_rows(self, number: int, step: int) -> list[_Row]:
+        """Lists the rows that one stream gives to a step."""
+        stream, count = self.streams[number], len(self.streams[number].clips)
+        if not self.fixed_steps and stream.sets_epoch and stream.steps_to_cover == self.steps_per_epoch:
+            turn, step_of_epoch = divmod(step, self.steps_per_epoch)
+            positions = [(turn, step_of_epoch * stream.rows + i) for i in range(stream.rows)]
+        else:
+            positions = [divmod(step * stream.rows + i, count) for i in range(stream.rows)]
+        orders = {turn: _order(self.seed, number, turn, count) for turn, _ in positions}
+        return [_Row(number, turn, int(orders[turn][i % count]), valid=i < count) for turn, i in positions]
 
 
-def _closed_at_the_end(batches: grain.DatasetIterator[Batch]) -> Iterator[Batch]:
-    """Worker processes and the memory they share end with the iteration, also where it is left early."""
+@functools.lru_cache(maxsize=8)
+def _order(seed: int, stream: int, turn: int, count: int) -> Int64[np.ndarray, " n"]:
+    """Draws the order of a stream's clips in one pass. It is cached: ten million clips take a second to shuffle."""
+    order = np.random.default_rng([seed, 1, stream, turn]).permutation(count)
+    order.flags.writeable = False
+    return order
+
+
+def _close_at_end(batches: grain.DatasetIterator[Batch]) -> Iterator[Batch]:
+    """Ends worker processes, and frees the memory they share, with the iteration, also where it is left early."""
     try:
         yield from batches
     finally:
         batches.close()
 
 
-def _named(clips: Sequence[AnyClip]) -> Iterator[tuple[str, int]]:
-    """Record id and number of labelled frames of each clip; -1 where they are read when needed. Reads nothing."""
+def _identities(clips: Sequence[AnyClip]) -> Iterator[tuple[str, int]]:
+    """Yields record id and number of labelled frames of each clip; -1 where clips are read when needed."""
     if isinstance(clips, LazyClips):
-        yield from ((clips.stored.record_ids[place], -int(clips.use_labels)) for place in clips.places)
+        yield from ((clips.stored.record_ids[position], -int(clips.use_labels)) for position in clips.positions)
         return
     for clip in clips:
         yield clip.record_id, int(clip.may_train.sum()) if isinstance(clip, SampledClip) else 0
@@ -224,3 +286,9 @@ def _fully_labelled(clips: Sequence[AnyClip]) -> bool:
     if isinstance(clips, LazyClips):  # reads nothing
         return clips.fully_labelled
     return all(isinstance(clip, SampledClip) and bool(clip.may_train.all()) for clip in clips)
+
+
+def _has_undecided_pixels(clips: Sequence[AnyClip]) -> bool:
+    if isinstance(clips, LazyClips):  # masks are carried in memory alone
+        return False
+    return any(isinstance(clip, SampledClip) and clip.decided is not None for clip in clips)

@@ -1,4 +1,4 @@
-"""data_pipelines.files."""
+"""Writes files and folders so that a stop or a full disk leaves nothing half written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 
 
 def make_folder(path: Path) -> Path:
-    """The folder, made with its parents where it is missing; an OSError that says what to do where that fails."""
+    """Makes a folder and its parents where they are missing, and returns it.
+
+    Raises:
+        OSError: the folder cannot be made; the message says what to do.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -18,10 +22,14 @@ def make_folder(path: Path) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes the file whole or not at all: under another name first, then renamed.
+    """Writes a file whole or not at all: under another name first, then it is renamed.
+
+    Args:
+        path: the file to write; one of that name is replaced.
+        content: what it will hold.
 
     Raises:
-        OSError: with what to do in its message (PermissionError in a read-only folder).
+        OSError: the file cannot be written (PermissionError in a read-only folder); the message says what to do.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

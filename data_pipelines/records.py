@@ -1,10 +1,11 @@
-"""The `Clip` record: what every reader returns and every writer takes."""
+"""Records that pass between readers, training and evaluation: clips, and what was left out."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -16,22 +17,33 @@ LABEL_NAMES = ("background", "LV endocardium", "myocardium", "left atrium")
 VIEWS = ("2CH", "4CH")
 QUALITIES = ("Good", "Medium", "Poor")
 
+EntryT = TypeVar("EntryT")
+
 
 class UnreadableRecord(DataError):
     """One record cannot be used.
 
-    `reason` is a short fixed phrase, the same for every record with the same fault, so that faults can be counted;
-    `detail` says what was found, what was expected and what to do.
+    Attributes:
+        record_id: the record.
+        reason: a short fixed phrase, the same for every record with the same fault, so that faults can be counted.
+        detail: what was found, what was expected and what to do.
     """
 
     def __init__(self, record_id: str, reason: str, detail: str):
+        """Makes the error; its message holds all three.
+
+        Args:
+            record_id: the record.
+            reason: a short fixed phrase, e.g. "truncated file".
+            detail: what was found, what was expected and what to do.
+        """
         super().__init__(f"{record_id}: {reason}: {detail}")
         self.record_id, self.reason, self.detail = record_id, reason, detail
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """Grey frames of one apical view of one patient, with the masks that exist.
+    """Grey frames of one apical view of one patient, with the reference masks that exist.
 
     Attributes:
         frames: grey levels 0..255, (t, h, w); row 0 is nearest to the probe.
@@ -40,7 +52,7 @@ class Clip:
         has_reference: whether frame t has a reference mask, (t,).
         ed_index: end-diastolic frame, or None where it is not known.
         es_index: end-systolic frame, or None where it is not known.
-        spacing_mm: (row_mm, column_mm), or None where it is not known. Never a guess.
+        spacing_mm: pixel spacing (row_mm, column_mm), or None where it is not known. It is never a guess.
         fps: frames per second, or None.
         patient_id: e.g. "patient0001".
         view: "2CH", "4CH" or "" where it is not known.
@@ -64,6 +76,7 @@ class Clip:
 
     @property
     def record_id(self) -> str:
+        """Names the record: patient and view, e.g. "patient0001_4CH", or the patient alone if the view is unknown."""
         return f"{self.patient_id}_{self.view}" if self.view else self.patient_id
 
     def __len__(self) -> int:
@@ -72,21 +85,40 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """A record that was left out, and why."""
+    """A record that was left out, and why.
+
+    Attributes:
+        record_id: the record.
+        reason: a short fixed phrase, as in `UnreadableRecord`.
+        detail: what was found, what was expected and what to do.
+    """
 
     record_id: str
     reason: str
     detail: str
 
 
-def summarise_skipped(skipped: Sequence[Skipped] | Iterable[Skipped]) -> str:
-    """One line a reason, most frequent first: count, reason, the first three records by name."""
+def summarise_skipped(skipped: Iterable[Skipped]) -> str:
+    """Writes one line for each reason, the most frequent first: count, reason, the first three records by name."""
     skipped = list(skipped)
     lines = []
-    for reason, count in Counter(s.reason for s in skipped).most_common():
-        names = [s.record_id for s in skipped if s.reason == reason]
+    for reason, count in Counter(record.reason for record in skipped).most_common():
+        names = [record.record_id for record in skipped if record.reason == reason]
         lines.append(f"{count} x {reason}: {', '.join(names[:3])}{', ...' if count > 3 else ''}")
     return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Index(Generic[EntryT]):
+    """The records of a split, before any of them is read.
+
+    Attributes:
+        entries: what the format's `read` takes, one for each record.
+        skipped: records that the data set names and that cannot be read.
+    """
+
+    entries: list[EntryT]
+    skipped: list[Skipped]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +126,17 @@ class SampledClip:
     """t frames of one clip at network size, ED first and ES last.
 
     Attributes:
-        frames: grey levels, (t, size, size).
-        label_map: as in `Clip.label_map`, (t, size, size); zero where `has_reference` is False. Data sets that mark the
-            cavity alone have no 2 and 3.
-        has_reference: whether frame t has a reference mask, (t,).
-        may_train: whether the training may use that mask, (t,).
-        spacing_mm: (row_mm, column_mm) at network size, or None.
+        frames: grey levels 0..255, (t, size, size).
+        label_map: labels as in `Clip.label_map`, (t, size, size); zero where `has_reference` is False. Data sets that
+            mark the cavity alone have no 2 and 3.
+        has_reference: whether frame t has a mask, (t,): a reference, or one that `propagation` has carried there.
+        may_train: whether the training may use that mask as a label, (t,).
+        spacing_mm: pixel spacing (row_mm, column_mm) at network size, or None where it is not known.
+        record_id: the record, e.g. "patient0001_4CH".
+        patient_id: e.g. "patient0001".
+        view: "2CH", "4CH" or "" where it is not known.
+        decided: whether the label of a pixel is decided, (t, size, size); None where every pixel is. Only carried
+            masks (`data_pipelines.propagation`) leave pixels undecided; their label is 0.
     """
 
     frames: UInt8[np.ndarray, "t h w"]
@@ -110,24 +147,29 @@ class SampledClip:
     record_id: str
     patient_id: str
     view: str
+    decided: Bool[np.ndarray, "t h w"] | None = None
 
     @property
     def cavity(self) -> UInt8[np.ndarray, "t h w"]:
-        """LV endocardium 0/1 (UNDECIDED where `propagation` left it so), (t, size, size)."""
-        return cavity_of(self.label_map)
+        """Mask of the left-ventricular cavity (label 1), 0 or 1, (t, size, size)."""
+        return cavity_mask(self.label_map)
 
     def without_labels(self) -> SampledClip:
-        """The same clip for a training that may not use its labels."""
+        """Returns the same clip for a training that may not use its labels."""
         return dataclasses.replace(self, may_train=np.zeros_like(self.may_train))
 
 
 @dataclasses.dataclass(frozen=True)
 class UnlabelledCine:
-    """All frames of a cine without ED, ES or masks, at network size; each draw is about half a heart cycle of it.
+    """All frames of a cine without ED, ES or masks, at network size; each draw takes about half a heart cycle of it.
 
     Attributes:
-        frames: grey levels, (t, size, size), at least as many as a draw takes.
-        fps: frames per second, or None.
+        frames: grey levels 0..255, (t, size, size), at least as many as a draw takes.
+        fps: frames per second, or None where it is not known.
+        spacing_mm: pixel spacing (row_mm, column_mm) at network size, or None where it is not known.
+        record_id: the record.
+        patient_id: the patient, or the name of the file.
+        view: "2CH", "4CH" or "" where it is not known.
     """
 
     frames: UInt8[np.ndarray, "t h w"]
@@ -138,6 +180,6 @@ class UnlabelledCine:
     view: str
 
 
-def cavity_of(label_map: UInt8[np.ndarray, "*s"]) -> UInt8[np.ndarray, "*s"]:
-    """Labels without the structures around the cavity."""
-    return np.where((label_map == MYOCARDIUM) | (label_map == ATRIUM), np.uint8(0), label_map)
+def cavity_mask(label_map: UInt8[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """Reduces labels to the left-ventricular cavity: 1 where the label is 1, else 0."""
+    return (label_map == ENDOCARDIUM).astype(np.uint8)

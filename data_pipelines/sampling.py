@@ -1,6 +1,6 @@
-"""From a `Clip` of any length and size to the fixed shape a network takes, and back.
+"""Chooses the frames that a network sees: from end-diastole to end-systole of a clip, or a draw from a cine.
 
-The same functions serve training, evaluation and prediction.
+Training, evaluation and prediction all use these functions.
 """
 
 from __future__ import annotations
@@ -10,19 +10,25 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int
 
-from data_pipelines.preprocessing import _spacing_at, resize_frames, resize_masks
+from data_pipelines.preprocessing import resize_frames, resize_label_map, spacing_at
 from data_pipelines.records import Clip, SampledClip, UnlabelledCine, UnreadableRecord
 
 HALF_CYCLE_S = (0.25, 0.5)  # from end-diastole to end-systole, at heart rates of about 50 to 120 a minute
 
 
 def uniform_frames(first: int, last: int, count: int) -> Int[np.ndarray, " t"]:
-    """`count` frame numbers from `first` to `last`, both included: floor(first + step * i) (paper, 4.2)."""
+    """Spreads frame numbers evenly from `first` to `last`: floor(first + step * i) (paper, section 4.2).
+
+    Args:
+        first: the first frame, included.
+        last: the last frame, included.
+        count: how many numbers to give, at least 2.
+    """
     return first + (np.arange(count) * (last - first)) // (count - 1)
 
 
 def ed_to_es(clip: Clip) -> Clip:
-    """The half cycle of a clip, end-diastole first and end-systole last.
+    """Cuts a clip to its half cycle, end-diastole first and end-systole last.
 
     Raises:
         UnreadableRecord: ED or ES is not known.
@@ -42,8 +48,14 @@ def ed_to_es(clip: Clip) -> Clip:
     )
 
 
-def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_es") -> SampledClip:
-    """`frames` frames from ED to ES at size x size; with `training_labels` "ed_es" only the two ends are labelled.
+def sample_clip(clip: Clip, frames: int, size: int, *, training_labels: str = "ed_es") -> SampledClip:
+    """Samples a clip evenly from ED to ES at network size.
+
+    Args:
+        clip: a clip at its own size, with ED and ES known.
+        frames: how many frames to take.
+        size: side of the frames in pixels.
+        training_labels: "ed_es": the training may use the masks of ED and ES alone; "all": every reference mask.
 
     Raises:
         UnreadableRecord: ED or ES is not known, or the clip holds ED and ES alone and more frames are asked for
@@ -62,10 +74,10 @@ def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_e
     ends[[0, -1]] = True
     return SampledClip(
         frames=resize_frames(half.frames[indices], size),
-        label_map=resize_masks(half.label_map[indices], size),
+        label_map=resize_label_map(half.label_map[indices], size),
         has_reference=has_reference,
         may_train=has_reference & ends if training_labels == "ed_es" else has_reference,
-        spacing_mm=_spacing_at(half, size),
+        spacing_mm=spacing_at(half, size),
         record_id=clip.record_id,
         patient_id=clip.patient_id,
         view=clip.view,
@@ -75,8 +87,8 @@ def sample_clip(clip: Clip, frames: int, size: int, training_labels: str = "ed_e
 def draw_half_cycle(cine: UnlabelledCine, count: int, rng: np.random.Generator) -> SampledClip:
     """Draws about half a heart cycle of a cine.
 
-    The `count` frames lie uniformly in a window that begins anywhere and lasts HALF_CYCLE_S, or, where the frame rate
-    is not known, any number of frames.
+    The frames lie evenly in a window that begins anywhere and lasts `HALF_CYCLE_S`, or, where the frame rate is not
+    known, any number of frames.
 
     Args:
         cine: a whole cine at network size.
@@ -92,19 +104,31 @@ def draw_half_cycle(cine: UnlabelledCine, count: int, rng: np.random.Generator) 
     span = min(max(span, count - 1), longest)
     first = int(start * (longest - span + 1))
     chosen = cine.frames[uniform_frames(first, first + span, count)]
-    none = np.zeros(count, bool)
+    no_frame = np.zeros(count, bool)
     return SampledClip(
-        chosen, np.zeros_like(chosen), none, none, cine.spacing_mm, cine.record_id, cine.patient_id, cine.view
+        frames=chosen,
+        label_map=np.zeros_like(chosen),
+        has_reference=no_frame,
+        may_train=no_frame,
+        spacing_mm=cine.spacing_mm,
+        record_id=cine.record_id,
+        patient_id=cine.patient_id,
+        view=cine.view,
     )
 
 
 def resize_cine(clip: Clip, frames: int, size: int) -> UnlabelledCine:
-    """A whole cine at size x size, for draws of `frames` frames; labels it may have are not used.
+    """Resizes a whole cine to network size, for `draw_half_cycle`; labels that it may have are not used.
+
+    Args:
+        clip: a cine at its own size.
+        frames: how many frames a draw takes.
+        size: side of the frames in pixels.
 
     Raises:
-        UnreadableRecord: fewer frames than a draw takes.
+        UnreadableRecord: the cine has fewer frames than a draw takes.
     """
     if len(clip) < frames:
         raise UnreadableRecord(clip.record_id, "too few frames", f"{len(clip)} frames, {frames} asked for")
     resized = resize_frames(clip.frames, size)
-    return UnlabelledCine(resized, clip.fps, _spacing_at(clip, size), clip.record_id, clip.patient_id, clip.view)
+    return UnlabelledCine(resized, clip.fps, spacing_at(clip, size), clip.record_id, clip.patient_id, clip.view)

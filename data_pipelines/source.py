@@ -1,74 +1,207 @@
-"""The records of a data set: read once and kept, or read from a store whenever they are wanted.
+"""Data sets on disk, one class for each format, and reading a whole split of one into memory.
 
-Sampled, resized clips are small (a 10-frame 256x256 clip with its masks is 1.3 MB): keeping them is the rule.
+Sampled, resized clips are small (a 10-frame 256x256 clip with its masks is 1.3 MB): keeping them in memory is the rule.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from data_pipelines.errors import DataError
 from data_pipelines.formats import camus, cine, echonet_dynamic
-from data_pipelines.records import VIEWS, Clip, Skipped, UnreadableRecord, summarise_skipped
+from data_pipelines.records import VIEWS, Clip, Index, Skipped, UnreadableRecord, summarise_skipped
 from data_pipelines.splits import SPLITS
-from data_pipelines.store.builders import NotPrepared
+from data_pipelines.store.builder import NotPrepared
 from data_pipelines.store.stored_clips import StoredClips
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
+ItemT = TypeVar("ItemT", covariant=True)
 
 
 class EmptySplit(DataError):
-    """No usable record in a split."""
+    """A split has no usable record."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A data set on disk."""
+
+    @property
+    def root(self) -> Path:
+        """The folder of the data set."""
+        ...
+
+    def index(self, split: str) -> Index[Any]:
+        """Lists the records of "train", "validation", "test" or "all" (every record of the data set)."""
+        ...
+
+    def read(self, entry: Any) -> Clip:
+        """Reads one of the entries that `index` gave; raises UnreadableRecord where that fails."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
-    """A data set on disk: which format, where, how it is split, which views."""
+class CamusSource:
+    """A CAMUS tree, of the official NIfTI release or of the older .mhd release.
 
-    format: str
+    Attributes:
+        root: the folder that holds patient0001, ..., or its parent with database_nifti/.
+        split_scheme: how patients are assigned to splits; see `camus.patient_splits`.
+        views: the views wanted of each patient.
+    """
+
     root: Path
     split_scheme: str = "auto"
     views: tuple[str, ...] = VIEWS
 
-    def index(self, split: str) -> tuple[list, list[Skipped]]:
-        """The entries of a split ("all": of the whole tree) and what is missing from it. Cines have no splits: all."""
-        if self.format == "store":
-            if split == "all":
-                return self._index_whole_store()
-            stored = StoredClips(self.root, split)
-            wanted = [i for i, name in enumerate(stored.record_ids) if name.rpartition("_")[2] in self.views]
-            return [(stored, i) for i in wanted], stored.skipped
-        if self.format == "cine":
-            return cine.index(self.root)
-        if self.format == "camus":
-            return camus.index(self.root, split, scheme=self.split_scheme, views=self.views)
+    def index(self, split: str) -> Index[camus.Entry]:
+        """Lists the records of a split; "all" lists every patient folder."""
+        return camus.index(self.root, split, scheme=self.split_scheme, views=self.views)
+
+    def read(self, entry: camus.Entry) -> Clip:
+        """Reads one record from ED to ES."""
+        return camus.read(entry)
+
+
+@dataclasses.dataclass(frozen=True)
+class EchonetDynamicSource:
+    """An EchoNet-Dynamic tree.
+
+    Attributes:
+        root: the folder with FileList.csv, VolumeTracings.csv and Videos/.
+        split_scheme: how patients are assigned to splits; see `echonet_dynamic.patient_splits`.
+    """
+
+    root: Path
+    split_scheme: str = "auto"
+
+    def index(self, split: str) -> Index[echonet_dynamic.Entry]:
+        """Lists the videos of a split; "all" lists every row of FileList.csv."""
         return echonet_dynamic.index(self.root, split, scheme=self.split_scheme)
 
-    def _index_whole_store(self) -> tuple[list, list[Skipped]]:
-        entries, skipped, empty = [], [], []
+    def read(self, entry: echonet_dynamic.Entry) -> Clip:
+        """Reads one video from ED to ES."""
+        return echonet_dynamic.read(entry)
+
+
+@dataclasses.dataclass(frozen=True)
+class CineSource:
+    """A folder of cines without labels, or a single cine.
+
+    Attributes:
+        root: the folder, or the file.
+    """
+
+    root: Path
+
+    def index(self, split: str) -> Index[Path]:
+        """Lists every cine below the folder: cines have no splits, so that `split` changes nothing."""
+        return cine.index(self.root)
+
+    def read(self, entry: Path) -> Clip:
+        """Reads one cine, cropped to its ultrasound sector."""
+        return cine.read(entry)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredEntry:
+    """One record of a store.
+
+    Attributes:
+        clips: the prepared split that holds it.
+        position: its position there.
+    """
+
+    clips: StoredClips
+    position: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreSource:
+    """A store that `python -m data_pipelines.prepare` made.
+
+    Attributes:
+        root: the folder of the data set, DATA_DIR/NAME/VERSION.
+        views: the views wanted of each patient.
+    """
+
+    root: Path
+    views: tuple[str, ...] = VIEWS
+
+    def index(self, split: str) -> Index[StoredEntry]:
+        """Lists the records of a split; "all" lists those of every split that the store has.
+
+        Raises:
+            NotPrepared: there is no such store, or it lacks the split.
+            EmptySplit: with "all", the store has no record in any split.
+        """
+        if split == "all":
+            return self._index_every_split()
+        stored = StoredClips(self.root, split)
+        wanted = [i for i, record_id in enumerate(stored.record_ids) if record_id.rpartition("_")[2] in self.views]
+        return Index([StoredEntry(stored, position) for position in wanted], stored.skipped)
+
+    def read(self, entry: StoredEntry) -> Clip:
+        """Reads one stored record."""
+        return entry.clips[entry.position]
+
+    def _index_every_split(self) -> Index[StoredEntry]:
+        entries, skipped, absent = [], [], []
         for split in SPLITS:
             try:
-                found, left_out = self.index(split)
+                listed = self.index(split)
             except NotPrepared as error:  # a store need not have all three
-                empty.append(str(error))
+                absent.append(str(error))
                 continue
-            entries += found
-            skipped += left_out
-        if len(empty) == len(SPLITS):
-            raise EmptySplit(f"{self.root} has no record in any split: {empty[0]}")
-        return entries, skipped
+            entries += listed.entries
+            skipped += listed.skipped
+        if len(absent) == len(SPLITS):
+            raise EmptySplit(f"{self.root} has no record in any split: {absent[0]}")
+        return Index(entries, skipped)
 
-    def read(self, entry: Any) -> Clip:
-        """One of the entries that `index` gave."""
-        if self.format == "store":
-            stored, place = entry
-            return stored[place]
-        return {"camus": camus, "echonet_dynamic": echonet_dynamic, "cine": cine}[self.format].read(entry)
+
+def open_source(
+    format_name: str, root: Path, *, split_scheme: str = "auto", views: tuple[str, ...] = VIEWS
+) -> CamusSource | EchonetDynamicSource | CineSource | StoreSource:
+    """Opens a data set by the name of its format; nothing is read yet.
+
+    Args:
+        format_name: "camus", "echonet_dynamic", "cine" or "store".
+        root: the folder of the data set.
+        split_scheme: how patients are assigned to splits; used by "camus" and "echonet_dynamic".
+        views: the views wanted of each patient; used by "camus" and "store".
+
+    Raises:
+        ValueError: there is no such format.
+    """
+    match format_name:
+        case "camus":
+            return CamusSource(root, split_scheme, views)
+        case "echonet_dynamic":
+            return EchonetDynamicSource(root, split_scheme)
+        case "cine":
+            return CineSource(root)
+        case "store":
+            return StoreSource(root, views)
+    raise ValueError(f"format is {format_name!r}; expected 'camus', 'echonet_dynamic', 'cine' or 'store'")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedSplit(Generic[ItemT]):
+    """The records of a split.
+
+    Attributes:
+        clips: what was made of every usable record, in the order of the record ids.
+        skipped: the records that were left out.
+    """
+
+    clips: Sequence[ItemT]
+    skipped: list[Skipped]
 
 
 def load_split(
@@ -79,15 +212,24 @@ def load_split(
     skip_unreadable: bool = True,
     threads: int = 2,
     progress: Progress | None = None,
-) -> tuple[list[T], list[Skipped]]:
-    """Reads a split and keeps `use(clip)` of every record, in the order of the record ids.
+) -> LoadedSplit[T]:
+    """Reads a split and keeps `use(clip)` of every record.
+
+    Args:
+        source: the data set.
+        split: "train", "validation", "test" or "all".
+        use: what to make of a clip; a record for which it raises UnreadableRecord is skipped.
+        skip_unreadable: False raises the first fault instead of skipping the record.
+        threads: how many records are read at a time.
+        progress: called after every record with (records done, records in all); None: not called.
 
     Raises:
-        EmptySplit: nothing usable; the message counts what was skipped and why.
-        UnreadableRecord: the first one, if `skip_unreadable` is False.
+        EmptySplit: no record is usable; the message counts what was skipped and why.
+        UnreadableRecord: a record cannot be read and `skip_unreadable` is False.
     """
-    entries, skipped = source.index(split)
+    listed = source.index(split)
     kept: list[T] = []
+    skipped = list(listed.skipped)
 
     def read(entry: Any) -> T | Skipped:
         try:
@@ -98,17 +240,17 @@ def load_split(
             return Skipped(fault.record_id, fault.reason, fault.detail)
 
     with ThreadPoolExecutor(max(threads, 1)) as pool:
-        for done, result in enumerate(pool.map(read, entries), 1):
+        for done, result in enumerate(pool.map(read, listed.entries), 1):
             if isinstance(result, Skipped):
                 skipped.append(result)
             else:
                 kept.append(result)
             if progress is not None:
-                progress(done, len(entries))
+                progress(done, len(listed.entries))
     if not kept:
-        details = "\n".join(f"  {s.record_id}: {s.reason}: {s.detail}" for s in skipped[:3])
+        details = "\n".join(f"  {record.record_id}: {record.reason}: {record.detail}" for record in skipped[:3])
         raise EmptySplit(
             f"no usable record in split {split!r} of {source.root}: {summarise_skipped(skipped) or 'it is empty'}"
             f"\n{details}"
         )
-    return kept, skipped
+    return LoadedSplit(kept, skipped)

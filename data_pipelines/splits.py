@@ -1,15 +1,16 @@
-"""Which patient belongs to which split: the rules, and the files that people write.
+"""Decides which patient belongs to which split: the rules, and the files that people write.
 
 A split file is one of
     a JSON object    {"train": ["patient0001", ...], "validation": [...], "test": [...]}
-    a CSV file       with the columns patient and split, one row a patient
-    a folder         with train.txt, validation.txt, test.txt or subgroup_training.txt, ...: one patient a line
-A split that it does not name is empty, a patient that it does not name is left out.
+    a CSV file       with the columns patient and split, one row for each patient
+    a folder         with train.txt, validation.txt, test.txt or subgroup_training.txt, ...: one patient on each line
+A split that the file does not name is empty; a patient that it does not name is left out.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 from collections import Counter
@@ -33,18 +34,31 @@ PATIENT_COLUMNS = ("patient", "patient_id", "filename")
 
 
 class SplitError(DataError):
-    """A split that cannot be used as it stands."""
+    """A split cannot be used as it stands."""
 
 
 class PatientTwice(SplitError):
-    """A patient in two splits, or twice in one."""
+    """A patient is in two splits, or twice in one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientSplits:
+    """The patients of every split of one data set.
+
+    Attributes:
+        scheme: the rule that was applied, e.g. "official", or the path of a split file.
+        patients: patient ids by split.
+    """
+
+    scheme: str
+    patients: dict[str, list[str]]
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark.
+    """Reads a text file in UTF-8, with or without a byte order mark.
 
     Raises:
-        SplitError: another encoding.
+        SplitError: the file has another encoding.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -53,15 +67,18 @@ def read_text(path: Path) -> str:
 
 
 def read_splits(path: Path, present: Collection[str]) -> dict[str, list[str]]:
-    """The patients of "train", "validation" and "test" by a split file or folder.
+    """Reads the patients of "train", "validation" and "test" from a split file or folder.
 
     Args:
-        path: a JSON file, a CSV file or a folder, see above. Names of splits in any case; training, val, valid and
-            testing count too.
-        present: the patients of the tree.
+        path: a JSON file, a CSV file or a folder, as described above. Names of splits count in any case, and training,
+            val, valid and testing count too.
+        present: the patients that the data set has.
+
+    Returns:
+        Patient ids by split, for all three splits.
 
     Raises:
-        FileNotFoundError: nothing is there.
+        FileNotFoundError: there is no such file.
         SplitError: the file is garbled, names no patient, a patient twice, or a patient that the tree does not have.
     """
     path = Path(path).expanduser()
@@ -88,30 +105,51 @@ def read_splits(path: Path, present: Collection[str]) -> dict[str, list[str]]:
 
 
 def check_once(groups: Mapping[str, Sequence[str]], where: Path) -> None:
-    """Raises PatientTwice unless every patient is named once."""
+    """Checks that every patient is named once.
+
+    Args:
+        groups: patient ids by split.
+        where: the file or folder that names them, for the message.
+
+    Raises:
+        PatientTwice: a patient is named twice.
+    """
     counts = Counter(patient for ids in groups.values() for patient in ids)
     if twice := sorted(patient for patient, count in counts.items() if count > 1):
-        of = [split for split in SPLITS if twice[0] in groups.get(split, ())]
+        holders = [split for split in SPLITS if twice[0] in groups.get(split, ())]
         raise PatientTwice(
             f"{where} names {len(twice)} patients more than once, e.g. {twice[:5]} ({twice[0]} in "
-            f"{of}): a patient belongs to one split"
+            f"{holders}): a patient belongs to one split"
         )
 
 
-def empty_split(split: str, scheme: str, where: Path, groups: Mapping[str, Sequence[str]]) -> str:
-    """What to say of a split without a patient."""
-    counts = {name: len(ids) for name, ids in groups.items()}
-    return (
-        f"split {split!r} (scheme {scheme!r}) of {where} is empty; patients by split: {counts}: choose another "
+def empty_split(split: str, splits: PatientSplits, where: Path) -> SplitError:
+    """Makes the error for a split without a patient; its message counts the patients of the others.
+
+    Args:
+        split: the split that is empty.
+        splits: the patients of every split.
+        where: the data set.
+    """
+    counts = {name: len(ids) for name, ids in splits.patients.items()}
+    return SplitError(
+        f"split {split!r} (scheme {splits.scheme!r}) of {where} is empty; patients by split: {counts}: choose another "
         "split or scheme, or complete the tree"
     )
 
 
 def by_camus_number(numbers: Mapping[str, int], where: Path) -> dict[str, list[str]]:
-    """Patients 1..350, 351..400 and 401..500, the split of the paper's group.
+    """Splits CAMUS by number as the paper's group does: patients 1..350, 351..400 and 401..500.
+
+    Args:
+        numbers: the number of every patient, by patient id.
+        where: the data set, for the message.
+
+    Returns:
+        Patient ids by split.
 
     Raises:
-        SplitError: a number beyond those of CAMUS.
+        SplitError: a number is beyond those of CAMUS.
     """
     if strange := [patient for patient, number in numbers.items() if not 1 <= number <= 500]:
         raise SplitError(f"scheme 'number' knows 1..500, {where} has {strange[:5]}: use scheme 'ratio' or a split file")
@@ -119,21 +157,29 @@ def by_camus_number(numbers: Mapping[str, int], where: Path) -> dict[str, list[s
 
 
 def by_ratio(numbers: Mapping[str, int], where: Path) -> dict[str, list[str]]:
-    """7:1:2 in the order of the numbers, at least one patient in each; depends on which patients are there.
+    """Splits 7:1:2 in the order of the patients' numbers; the result depends on which patients are there.
+
+    Args:
+        numbers: the number of every patient, by patient id.
+        where: the data set, for the message.
+
+    Returns:
+        Patient ids by split.
 
     Raises:
-        SplitError: fewer than three patients.
+        SplitError: there are fewer than three patients.
     """
     if len(numbers) < 3:
         raise SplitError(f"scheme 'ratio' needs 3 patients, {where} has {sorted(numbers)}: use a split file")
-    names = sorted(numbers, key=lambda patient: (numbers[patient], patient))
-    validation, test = max(1, round(0.1 * len(names))), max(1, round(0.2 * len(names)))
-    train = len(names) - validation - test
-    return {
-        "train": names[:train],
-        "validation": names[train : train + validation],
-        "test": names[train + validation :],
-    }
+    return cut_by_ratio(sorted(numbers, key=lambda patient: (numbers[patient], patient)))
+
+
+def cut_by_ratio(patients: Sequence[str]) -> dict[str, list[str]]:
+    """Cuts at least three patients 7:1:2, in their order, with at least one patient in each split."""
+    validation, test = max(1, round(0.1 * len(patients))), max(1, round(0.2 * len(patients)))
+    first, second = len(patients) - validation - test, len(patients) - test
+    parts = (patients[:first], patients[first:second], patients[second:])
+    return {split: list(part) for split, part in zip(SPLITS, parts, strict=True)}
 
 
 def _from_json(path: Path) -> dict[str, list[str]]:
@@ -149,7 +195,7 @@ def _from_json(path: Path) -> dict[str, list[str]]:
         )
     groups: dict[str, list[str]] = {}
     for name, ids in content.items():
-        groups.setdefault(_split_named(name, path), []).extend(patient.strip() for patient in ids)
+        groups.setdefault(_split_by_alias(name, path), []).extend(patient.strip() for patient in ids)
     return groups
 
 
@@ -174,7 +220,7 @@ def _from_csv(path: Path) -> dict[str, list[str]]:
             continue
         if len(row) <= max(column, header.index("split")):
             raise SplitError(f"split file {path}, line {line}: {row} breaks off")
-        split = _split_named(row[header.index("split")], f"{path}, line {line}")
+        split = _split_by_alias(row[header.index("split")], f"{path}, line {line}")
         groups.setdefault(split, []).append(row[column].strip().removesuffix(".avi"))
     return groups
 
@@ -194,7 +240,7 @@ def _from_folder(path: Path) -> dict[str, list[str]]:
     return groups
 
 
-def _split_named(name: str, where: Path | str) -> str:
+def _split_by_alias(name: str, where: Path | str) -> str:
     if (split := ALIASES.get(name.strip().lower())) is None:
         raise SplitError(f"split file {where} has a split {name!r}, expected {list(SPLITS)}")
     return split

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from data_pipelines.errors import DataError
-from data_pipelines.preprocessing import resize_frames, resize_probability, to_native
+from data_pipelines.preprocessing import resize_frames, resize_probability, to_native, to_unit_range
 from data_pipelines.records import Clip
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.models.memory import Memory
@@ -238,7 +238,7 @@ def enlarge(frames: Float[Array, "b t h w"], scale: float) -> Float[Array, "b t 
 
 
 def _to_network(frames: Frames, size: int) -> Float[np.ndarray, "t s s"]:
-    return resize_frames(frames, size).astype(np.float32) / np.float32(255)
+    return to_unit_range(resize_frames(frames, size))
 
 
 def _check_frames(frames: np.ndarray) -> None:

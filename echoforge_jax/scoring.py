@@ -70,7 +70,7 @@ def choose_split(config: Config) -> str:
 
 def _holds(config: Config, split: str) -> bool:
     try:
-        return bool(source_of(config.data).index(split)[0])
+        return bool(source_of(config.data).index(split).entries)
     except ValueError:
         return False
 
@@ -86,7 +86,7 @@ def evaluate(
     """
     with progress_bar() as bar:
         task = bar.add_task(f"reading {split}", total=None, note="clips")
-        clips, skipped = load_split(
+        loaded = load_split(
             source_of(config.data),
             split,
             ed_to_es,
@@ -94,6 +94,7 @@ def evaluate(
             threads=config.data.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    clips, skipped = loaded.clips, loaded.skipped
     if "full" in protocols and all(len(clip) == 2 for clip in clips):
         say("these clips are ED and ES alone: protocol 'full' would repeat 'semi' and is left out")
         protocols = [p for p in protocols if p != "full"] or ["semi"]
@@ -156,10 +157,10 @@ def evaluate_masks(
     """
     scores, skipped, pictures = {}, [], Pictures()
     for protocol in protocols:
-        pairs, left_out = masks.read_pairs(predictions, references, sequences=protocol == "full")
-        skipped += left_out
-        if pairs:
-            cases = [(pair.clip, pair.prediction) for pair in pairs]
+        paired = masks.read_pairs(predictions, references, sequences=protocol == "full")
+        skipped += paired.skipped
+        if paired.pairs:
+            cases = [(pair.clip, pair.prediction) for pair in paired.pairs]
             scores[protocol] = score_cases(cases, protocol, "all", seed=0, processes=os.cpu_count() or 1)
             pictures.add(cases, scores[protocol].frames, scores[protocol].patients)
     if not scores:

@@ -65,8 +65,7 @@ def test_a_shift_by_one_pixel_scores_as_drawn(trees, tmp_path):
 
 
 def test_half_sequences_are_turned_to_begin_with_ed(trees):
-    pairs, _ = masks.read_pairs(*trees, sequences=True)
-    for pair in pairs:
+    for pair in masks.read_pairs(*trees, sequences=True).pairs:
         areas = (pair.clip.label_map == 1).sum((1, 2))
         assert areas[0] > areas[-1] and np.count_nonzero(pair.prediction[0]) > np.count_nonzero(pair.prediction[-1])
 

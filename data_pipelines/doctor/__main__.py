@@ -1,4 +1,4 @@
-"""`python -m data_pipelines.doctor`."""
+"""Runs the doctor: `python -m data_pipelines.doctor PATH`."""
 
 import sys
 

@@ -1,173 +1,125 @@
-"""What the doctor looks at: one clip, and all clips of a data set together.
-
-A finding has a fixed title, so that it can be counted. It is "missing", "suspicious" or a "note" (handled, or usual
-for the format: nothing to do).
-"""
+"""Examines one clip for what is missing, suspicious or worth a note."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import itertools
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from data_pipelines.doctor.findings import BLANK, EF_APART
 from data_pipelines.records import ATRIUM, ENDOCARDIUM, Clip
 
-MISSING, UNREADABLE, SUSPICIOUS, NOTE = "missing", "unreadable", "suspicious", "notes"
-BLANK = 20  # grey levels: a frame whose brightest hundredth is darker shows nothing
-SATURATED = 0.25  # of the pixels at 250 and more
+SATURATED_LEVEL, SATURATED_SHARE = 250, 0.25  # grey level, and the share of pixels from which a frame is saturated
 BLACK = 8  # grey levels: the screen around the sector, with a codec's noise
 EF_LIMITS = (5.0, 90.0)  # per cent
-EF_APART = 25.0  # per cent; one plane by area and length against the stated EF: about 10 is usual
-LEAN = 0.01  # of the sector's box: how far its centroid must lie off the middle to tell where the apex is
-
-# Title -> kind, what it means or what to do.
-FINDINGS = {
-    "Info_*.cfg missing": (MISSING, "no image quality, EF and frame rate"),
-    "sequence missing": (MISSING, "ED and ES alone: train with data.frames=2"),
-    "ED or ES without mask": (MISSING, "the record can be used as unlabelled only"),
-    "ES area larger than ED area": (SUSPICIOUS, "ED and ES may be swapped; pixels of the LV masks"),
-    "tracing crosses itself": (SUSPICIOUS, "the mask is not the area inside the tracing"),
-    "LV mask in several pieces": (SUSPICIOUS, "look at the contact sheet (--sheet)"),
-    "LV mask with holes": (SUSPICIOUS, "look at the contact sheet (--sheet)"),
-    "LV touches the border of the picture": (SUSPICIOUS, "the ventricle is cut off: areas and EF are too small"),
-    "EF of the masks not plausible": (SUSPICIOUS, "below 5 or above 90 %: ED and ES alike, or of two acquisitions"),
-    "blank or very dark frame": (SUSPICIOUS, f"99 of 100 pixels are darker than {BLANK} of 255"),
-    "saturated frame": (SUSPICIOUS, "a quarter of the pixels is at 250 of 255 or more"),
-    "ultrasound sector uncertain": (SUSPICIOUS, "the whole picture is kept, or one of two: look at it with --sheet"),
-    "half sequence runs from ES to ED": (NOTE, "handled: read in reverse, ED first"),
-    "ES is traced before ED": (NOTE, "handled: the video is read in reverse, ED first"),
-    "more than two traced frames": (NOTE, "the largest and the smallest area are taken as ED and ES"),
-    "frames repeated within a clip": (NOTE, "neighbouring frames are identical: frames were doubled or frozen"),
-    "EF far from the mask areas": (NOTE, f"stated EF and one-plane EF of the masks differ by {EF_APART:.0f} or more"),
-    "anisotropic spacing": (NOTE, "handled: row and column spacing are kept apart"),
-    "spacing unknown": (NOTE, "distances in pixels, not mm"),
-    "anatomy not checkable: no atrium label": (NOTE, "nothing refuses an image that is transposed or upside down"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
-    """Something that was found, and in which records. `records` is empty where it concerns the whole data set."""
-
-    kind: str
-    title: str
-    records: tuple[str, ...]
-    detail: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """What is kept of a clip that was read.
+class ClipFacts:
+    """What is kept of a clip that was examined.
 
     Attributes:
-        lean: (down, right), where the sector's centroid lies off the middle of its box, or None (`sector_lean`).
-        lv_tall: height over width of the LV at ED, by the spacing where it is known, or None.
-        ef_of_masks_percent: `one_plane_ef`, or None.
-        hashes: of every frame that is not of one grey level.
-        titles: of `FINDINGS`, those that concern this clip.
+        record_id: patient and view, e.g. "patient0001_4CH".
+        patient_id: e.g. "patient0001".
+        view: "2CH", "4CH" or "" where it is not known.
+        frames: how many frames it has.
+        frames_with_mask: how many of them have a reference mask.
+        size: (h, w) in pixels.
+        spacing_mm: pixel spacing (row_mm, column_mm), or None.
+        fps: frames per second, or None.
+        quality: "Good", "Medium", "Poor" or None.
+        ef_percent: stated ejection fraction, per cent, or None.
+        labels: the labels in its masks, without the background.
+        sector_offset: `sector_offset` of its frames, or None.
+        lv_height_to_width: height over width of the LV at ED, by the spacing where it is known; None without a mask.
+        ef_of_masks_percent: `one_plane_ef` of its masks, or None.
+        frame_hashes: hashes of every frame that is not of one grey level.
+        titles: titles of `CLIP_FINDINGS` that concern this clip.
     """
 
     record_id: str
     patient_id: str
     view: str
     frames: int
-    labelled: int
+    frames_with_mask: int
     size: tuple[int, int]
     spacing_mm: tuple[float, float] | None
     fps: float | None
     quality: str | None
     ef_percent: float | None
     labels: frozenset[int]
-    lean: tuple[float, float] | None
-    lv_tall: float | None
+    sector_offset: tuple[float, float] | None
+    lv_height_to_width: float | None
     ef_of_masks_percent: float | None
-    hashes: frozenset[bytes]
+    frame_hashes: frozenset[bytes]
     titles: frozenset[str]
 
 
-def examine(clip: Clip, titles: Iterable[str] = ()) -> Facts:
-    """Looks at one clip; `titles` are the findings that its files have given before."""
-    titles = set(titles)
+@dataclasses.dataclass(frozen=True)
+class _MaskFacts:
+    """What the masks of ED and ES show.
+
+    Attributes:
+        titles: titles of findings.
+        lv_height_to_width: as in `ClipFacts`.
+        ef_percent: `one_plane_ef`, or None.
+    """
+
+    titles: set[str]
+    lv_height_to_width: float | None = None
+    ef_percent: float | None = None
+
+
+def examine(clip: Clip, titles: Iterable[str] = ()) -> ClipFacts:
+    """Examines one clip.
+
+    Args:
+        clip: the clip as it was read.
+        titles: titles of findings on the files of the clip, which are kept.
+    """
     hashes = [hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in clip.frames]
-    if len(clip) > 2 and any(a == b for a, b in itertools.pairwise(hashes)):
-        titles.add("frames repeated within a clip")
-    if any(np.percentile(frame, 99) < BLANK for frame in clip.frames):
-        titles.add("blank or very dark frame")
-    if any((frame >= 250).mean() > SATURATED for frame in clip.frames):
-        titles.add("saturated frame")
-    if clip.spacing_mm is None:
-        titles.add("spacing unknown")
-    elif not np.isclose(*clip.spacing_mm, rtol=0.01):
-        titles.add("anisotropic spacing")
-    ends = [i for i in (clip.ed_index, clip.es_index) if i is not None]
-    ef_of_masks = lv_tall = None
-    if not all(clip.has_reference[end] for end in ends):
-        titles.add("ED or ES without mask")
-    elif len(ends) == 2:
-        ed, es = (clip.label_map[end] == ENDOCARDIUM for end in ends)
-        titles |= _mask_titles(ed) | _mask_titles(es)
-        if es.sum() > ed.sum():
-            titles.add("ES area larger than ED area")
-        if not (clip.label_map[ends] == ATRIUM).any():
-            titles.add("anatomy not checkable: no atrium label")
-        if ed.any() and es.any():
-            lv_tall = _height_over_width(ed, clip.spacing_mm)
-            ef_of_masks = one_plane_ef(ed, es, clip.spacing_mm)
-        if ef_of_masks is not None and es.sum() <= ed.sum() and not EF_LIMITS[0] <= ef_of_masks <= EF_LIMITS[1]:
-            titles.add("EF of the masks not plausible")
-        if ef_of_masks is not None and clip.ef_percent is not None and abs(clip.ef_percent - ef_of_masks) >= EF_APART:
-            titles.add("EF far from the mask areas")
-    return Facts(
+    masks = _examine_masks(clip)
+    labels = np.flatnonzero(np.bincount(clip.label_map.ravel())).tolist()
+    return ClipFacts(
         record_id=clip.record_id,
         patient_id=clip.patient_id,
         view=clip.view,
         frames=len(clip),
-        labelled=int(clip.has_reference.sum()),
+        frames_with_mask=int(clip.has_reference.sum()),
         size=(clip.frames.shape[1], clip.frames.shape[2]),
         spacing_mm=clip.spacing_mm,
         fps=clip.fps,
         quality=clip.quality,
         ef_percent=clip.ef_percent,
-        labels=frozenset(np.flatnonzero(np.bincount(clip.label_map.ravel())).tolist()) - {0},
-        lean=sector_lean(clip.frames),
-        lv_tall=lv_tall,
-        ef_of_masks_percent=ef_of_masks,
-        hashes=frozenset(h for h, frame in zip(hashes, clip.frames, strict=True) if frame.min() < frame.max()),
-        titles=frozenset(titles),
+        labels=frozenset(labels) - {0},
+        sector_offset=sector_offset(clip.frames),
+        lv_height_to_width=masks.lv_height_to_width,
+        ef_of_masks_percent=masks.ef_percent,
+        frame_hashes=frozenset(h for h, frame in zip(hashes, clip.frames, strict=True) if frame.min() < frame.max()),
+        titles=frozenset({*titles, *_frame_titles(clip, hashes), *masks.titles}),
     )
-
-
-def _mask_titles(lv: Bool[np.ndarray, "h w"]) -> set[str]:
-    """Pieces by 8 neighbours, holes by 4, so that a diagonal line of pixels neither splits nor encloses."""
-    titles = set()
-    if cv2.connectedComponents(lv.astype(np.uint8), connectivity=8)[0] > 2:
-        titles.add("LV mask in several pieces")
-    outside = np.pad(~lv, 1, constant_values=True).astype(np.uint8)
-    if cv2.connectedComponents(outside, connectivity=4)[0] > 2:
-        titles.add("LV mask with holes")
-    if lv[[0, -1]].any() or lv[:, [0, -1]].any():
-        titles.add("LV touches the border of the picture")
-    return titles
-
-
-def _height_over_width(lv: Bool[np.ndarray, "h w"], spacing_mm: tuple[float, float] | None) -> float:
-    row_mm, column_mm = spacing_mm or (1.0, 1.0)
-    height, width = (np.ptp(np.flatnonzero(lv.any(axis=axis))) + 1 for axis in (1, 0))
-    return float(height * row_mm / (width * column_mm))
 
 
 def one_plane_ef(
     ed: Bool[np.ndarray, "h w"], es: Bool[np.ndarray, "h w"], spacing_mm: tuple[float, float] | None
 ) -> float:
-    """EF in per cent by area and length in one plane, volume ~ area^2 / length along the mask's principal axis.
+    """Estimates the ejection fraction by area and length in one plane: volume ~ area^2 / length.
 
-    Good enough to see a stated EF that belongs to another patient; `echoforge_jax.evaluation` has the clinical methods.
+    The length is that along the mask's principal axis. This is good enough to notice a stated EF that belongs to
+    another patient; `echoforge_jax.evaluation` has the clinical methods.
+
+    Args:
+        ed: mask of the LV at end-diastole, not empty.
+        es: mask of the LV at end-systole, not empty.
+        spacing_mm: pixel spacing (row_mm, column_mm); None counts in pixels.
+
+    Returns:
+        The ejection fraction in per cent.
     """
     volumes = []
     for lv in (ed, es):
@@ -178,11 +130,13 @@ def one_plane_ef(
     return float(100 * (1 - volumes[1] / volumes[0]))
 
 
-def sector_lean(frames: UInt8[np.ndarray, "t h w"]) -> tuple[float, float] | None:
-    """Where the centroid of the sector lies off the middle of its box, (down, right) in parts of the box.
+def sector_offset(frames: UInt8[np.ndarray, "t h w"]) -> tuple[float, float] | None:
+    """Measures how far the centroid of the sector lies from the middle of its box.
 
-    A fan with its apex on top has more area below the middle: down > 0, and right about 0. None where no black
-    surrounds the picture.
+    A fan with its apex on top has more area below the middle: its offset is downwards, and about 0 to the right.
+
+    Returns:
+        (down, right) as fractions of the sides of the box; None where no black surrounds the picture.
     """
     picture = frames[:: max(1, len(frames) // 8)].max(axis=0)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
@@ -201,107 +155,62 @@ def sector_lean(frames: UInt8[np.ndarray, "t h w"]) -> tuple[float, float] | Non
     return down, right
 
 
-# ---- all clips together --------------------------------------------------------------------------------------------
+def _frame_titles(clip: Clip, hashes: list[bytes]) -> set[str]:
+    """Names the findings on grey levels, repeated frames and pixel spacing."""
+    titles = set()
+    if len(clip) > 2 and any(a == b for a, b in itertools.pairwise(hashes)):
+        titles.add("frames repeated within a clip")
+    if any(np.percentile(frame, 99) < BLANK for frame in clip.frames):
+        titles.add("blank or very dark frame")
+    if any((frame >= SATURATED_LEVEL).mean() > SATURATED_SHARE for frame in clip.frames):
+        titles.add("saturated frame")
+    if clip.spacing_mm is None:
+        titles.add("spacing unknown")
+    elif not np.isclose(*clip.spacing_mm, rtol=0.01):
+        titles.add("anisotropic spacing")
+    return titles
 
 
-def findings_of(facts: Sequence[Facts], splits: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """The findings of every clip by title, then those that show between clips.
+def _examine_masks(clip: Clip) -> _MaskFacts:
+    """Examines the masks of ED and ES, where both frames are known."""
+    ends = [index for index in (clip.ed_index, clip.es_index) if index is not None]
+    if not all(clip.has_reference[end] for end in ends):
+        return _MaskFacts({"ED or ES without mask"})
+    if len(ends) < 2:
+        return _MaskFacts(set())
+    ed, es = (clip.label_map[end] == ENDOCARDIUM for end in ends)
+    titles = _mask_titles(ed) | _mask_titles(es)
+    if es.sum() > ed.sum():
+        titles.add("ES area larger than ED area")
+    if not (clip.label_map[ends] == ATRIUM).any():
+        titles.add("anatomy not checkable: no atrium label")
+    if not (ed.any() and es.any()):
+        return _MaskFacts(titles)
+    ef_percent = one_plane_ef(ed, es, clip.spacing_mm)
+    if es.sum() <= ed.sum() and not EF_LIMITS[0] <= ef_percent <= EF_LIMITS[1]:
+        titles.add("EF of the masks not plausible")
+    if clip.ef_percent is not None and abs(clip.ef_percent - ef_percent) >= EF_APART:
+        titles.add("EF far from the mask areas")
+    return _MaskFacts(titles, _height_to_width(ed, clip.spacing_mm), ef_percent)
 
-    Args:
-        facts: of the clips that were read.
-        splits: patients by split; empty where they are not known.
+
+def _mask_titles(lv: Bool[np.ndarray, "h w"]) -> set[str]:
+    """Names the findings on one mask.
+
+    Pieces are connected by 8 neighbours and holes by 4, so that a diagonal line of pixels neither splits nor encloses.
     """
-    found = []
-    for title, (kind, detail) in FINDINGS.items():
-        if records := tuple(f.record_id for f in facts if title in f.titles):
-            found.append(Finding(kind, title, records, detail))
-    return [*found, *_orientation(facts), *_two_splits(splits), *_duplicates(facts, splits)]
+    titles = set()
+    if cv2.connectedComponents(lv.astype(np.uint8), connectivity=8)[0] > 2:
+        titles.add("LV mask in several pieces")
+    outside = np.pad(~lv, 1, constant_values=True).astype(np.uint8)
+    if cv2.connectedComponents(outside, connectivity=4)[0] > 2:
+        titles.add("LV mask with holes")
+    if lv[[0, -1]].any() or lv[:, [0, -1]].any():
+        titles.add("LV touches the border of the picture")
+    return titles
 
 
-def _orientation(facts: Sequence[Facts]) -> list[Finding]:
-    """Hints on the axes from the records that the atrium does not guard. Never more than a suspicion."""
-    unguarded = [f for f in facts if ATRIUM not in f.labels]
-    doubts, fine = [], []
-    if leans := [f.lean for f in unguarded if f.lean and max(map(abs, f.lean)) > LEAN]:
-        down, right = np.median(np.array(leans), axis=0)
-        if down > abs(right):
-            fine.append(f"the sector's apex is on top in the median of {len(leans)}")
-        else:
-            side = "at the bottom" if -down > abs(right) else "at the left" if right > 0 else "at the right"
-            doubts.append(f"the sector's apex is {side} in the median of {len(leans)} records, expected on top")
-    if talls := [f.lv_tall for f in unguarded if f.lv_tall]:
-        if (tall := float(np.median(talls))) > 1:
-            fine.append(f"the LV is {tall:.2f} times as tall as wide in the median of {len(talls)}")
-        else:
-            doubts.append(f"the LV is {tall:.2f} times as tall as wide in the median of {len(talls)}, expected taller")
-    if doubts:
-        return [Finding(SUSPICIOUS, "axes may be transposed or upside down", (), "; ".join(doubts))]
-    if fine:
-        return [Finding(NOTE, "axes look right where no atrium tells", (), "; ".join(fine))]
-    return []
-
-
-def _two_splits(splits: Mapping[str, Sequence[str]]) -> list[Finding]:
-    where = defaultdict(set)
-    for split, patients in splits.items():
-        for patient in patients:
-            where[patient].add(split)
-    twice = tuple(sorted(patient for patient, of in where.items() if len(of) > 1))
-    detail = "scores on the later split are not of unseen patients"
-    return [Finding(SUSPICIOUS, "patient in two splits", twice, detail)] if twice else []
-
-
-def _duplicates(facts: Sequence[Facts], splits: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Identical frames of different patients, those in different splits apart."""
-    split_of = {patient: split for split, patients in splits.items() for patient in patients}
-    owners: dict[bytes, list[Facts]] = defaultdict(list)
-    for f in facts:
-        for frame in f.hashes:
-            owners[frame].append(f)
-    across, within = set(), set()
-    for group in owners.values():
-        if len({f.patient_id for f in group}) > 1:
-            of = {split_of.get(f.patient_id, "") for f in group} - {""}
-            (across if len(of) > 1 else within).update(f.record_id for f in group)
-    found = []
-    if across:
-        detail = "the splits share pictures: scores are not of unseen patients"
-        found.append(Finding(SUSPICIOUS, "identical frames in two splits", tuple(sorted(across)), detail))
-    if within:
-        detail = "one patient under two names, or a file copied by mistake"
-        found.append(Finding(SUSPICIOUS, "identical frames of two patients", tuple(sorted(within)), detail))
-    return found
-
-
-def counts_of(facts: Sequence[Facts]) -> dict:
-    """Numbers for the report, each readable as JSON."""
-
-    def spread(values: Iterable[float | int | None], digits: int = 3) -> dict | None:
-        known = [value for value in values if value is not None]
-        if not known:
-            return None
-        low, middle, high = (round(float(v), digits) for v in (min(known), np.median(known), max(known)))
-        return {"known": len(known), "min": low, "median": middle, "max": high}
-
-    def tally(values: Iterable[str]) -> dict[str, int]:
-        counted: dict[str, int] = defaultdict(int)
-        for value in values:
-            counted[value] += 1
-        return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
-
-    return {
-        "patients": len({f.patient_id for f in facts}),
-        "records": len(facts),
-        "views": tally(f.view or "unknown" for f in facts),
-        "frames": sum(f.frames for f in facts),
-        "frames_per_clip": spread(f.frames for f in facts),
-        "frames_with_mask": sum(f.labelled for f in facts),
-        "label_sets": tally(",".join(map(str, sorted(f.labels))) or "none" for f in facts),
-        "sizes": tally(f"{f.size[0]}x{f.size[1]}" for f in facts),
-        "row_mm": spread(f.spacing_mm and f.spacing_mm[0] for f in facts),
-        "column_mm": spread(f.spacing_mm and f.spacing_mm[1] for f in facts),
-        "fps": spread((f.fps for f in facts), 1),
-        "quality": tally(f.quality or "unknown" for f in facts),
-        "ef_percent": spread((f.ef_percent for f in facts), 1),
-        "ef_of_masks_percent": spread((f.ef_of_masks_percent for f in facts), 1),
-    }
+def _height_to_width(lv: Bool[np.ndarray, "h w"], spacing_mm: tuple[float, float] | None) -> float:
+    row_mm, column_mm = spacing_mm or (1.0, 1.0)
+    height, width = (np.ptp(np.flatnonzero(lv.any(axis=axis))) + 1 for axis in (1, 0))
+    return float(height * row_mm / (width * column_mm))

@@ -1,1 +1,1 @@
-"""Files on disk and `Clip` records: one package a data set or kind of file."""
+"""Readers and writers of files on disk: one package for each data set or kind of file, all with `Clip` records."""

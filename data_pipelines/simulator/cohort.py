@@ -18,6 +18,7 @@ from data_pipelines.files import write_atomically
 from data_pipelines.formats import camus, echonet_dynamic
 from data_pipelines.records import QUALITIES, VIEWS
 from data_pipelines.simulator.clip import heart_of, patient_name, simulate_clip
+from data_pipelines.splits import cut_by_ratio
 
 SIMULATOR_VERSION = 2  # raise it whenever the same arguments give other pictures
 FORMATS: dict[str, tuple[str, ...]] = {"camus": VIEWS, "echonet": ("4CH",)}  # and the views that each has
@@ -27,17 +28,14 @@ TRUTH_COLUMNS: tuple[str, ...] = ("patient", "view", "edv_ml", "esv_ml", "ef_per
 
 
 def split_by_number(patients: int) -> dict[str, list[str]]:
-    """Patients 1..n in the ratio 7:1:2, in the order of their numbers, at least one in each subgroup."""
+    """Splits patients 1..n in the ratio 7:1:2, in the order of their numbers, with at least one in each split.
+
+    Raises:
+        ValueError: there are fewer than three patients.
+    """
     if patients < 3:
         raise ValueError(f"patients is {patients}; expected at least 3: training, validation and testing need one each")
-    validation, testing = max(1, round(0.1 * patients)), max(1, round(0.2 * patients))
-    names = [patient_name(number) for number in range(1, patients + 1)]
-    training = patients - validation - testing
-    return {
-        "training": names[:training],
-        "validation": names[training : training + validation],
-        "testing": names[training + validation :],
-    }
+    return cut_by_ratio([patient_name(number) for number in range(1, patients + 1)])
 
 
 def write_cohort(
@@ -164,8 +162,7 @@ def half_cycle_of(seed: int, patient: int, view: str) -> str:
 
 def _join_parts(out: Path, split: Mapping[str, list[str]]) -> None:
     """One EchoNet tree from one a patient; run again after an interruption, it goes on."""
-    subset = {"training": "TRAIN", "validation": "VAL", "testing": "TEST"}
-    subset_of = {name: subset[group] for group, names in split.items() for name in names}
+    subset_of = {name: echonet_dynamic.SPLIT_VALUES[group] for group, names in split.items() for name in names}
     (out / "Videos").mkdir(exist_ok=True)
     for file_name in ("VolumeTracings.csv", "FileList.csv"):
         rows: list[list[str]] = []

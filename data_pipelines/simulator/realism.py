@@ -134,7 +134,7 @@ def table(rows: list[Comparison]) -> str:
 
 def read_clips(tree: Path, most: int | None) -> Iterator[Clip]:
     """End-diastole and end-systole of the patients of a CAMUS tree, `most` of them evenly spaced; skips are told."""
-    entries, _ = camus.index(tree, "all", scheme="number")
+    entries = camus.index(tree, "all", scheme="number").entries
     patients = sorted({entry.patient_id for entry in entries})
     if most is not None and most < len(patients):
         patients = [patients[i * len(patients) // most] for i in range(most)]

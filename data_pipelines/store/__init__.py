@@ -1,20 +1,16 @@
-"""Prepared stores: clips as ArrayRecord (`shards`), the TFDS builders (`builders`), and opening them again."""
+"""Prepared stores: clips as ArrayRecord files that open fast and are read record by record.
 
-from data_pipelines.store.builders import (
-    BUILDERS,
-    SKIPPED,
-    VERSION,
-    Camus,
-    ClipBuilder,
-    EchonetDynamic,
-    NotPrepared,
-    SimulatedEcho,
-    builder_dir,
-)
+`shards` holds the format of a record and of a shard, `builder` and `data_sets` the TFDS builders, `preparation` the
+preparation that can be interrupted, `stored_clips` what opens a store, `lazy_clips` a training from it.
+"""
+
+from data_pipelines.store.builder import PREPARATION, SKIPPED, VERSION, ClipBuilder, NotPrepared, builder_dir
+from data_pipelines.store.data_sets import BUILDERS, Camus, EchonetDynamic, SimulatedEcho
 from data_pipelines.store.stored_clips import StoredClips, open_store
 
 __all__ = [
     "BUILDERS",
+    "PREPARATION",
     "SKIPPED",
     "VERSION",
     "Camus",

@@ -1,4 +1,4 @@
-"""data_pipelines.store.lazy_clips."""
+"""Training clips that are read from a store whenever they are asked for, for data sets larger than memory."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from typing import overload
 
 from data_pipelines.records import SampledClip, Skipped, summarise_skipped
 from data_pipelines.sampling import sample_clip
-from data_pipelines.source import EmptySplit, Source
+from data_pipelines.source import EmptySplit, LoadedSplit, StoreSource
 from data_pipelines.store.stored_clips import StoredClips
 
 
 class LazyClips(Sequence[SampledClip]):
     """Clips of a store as `sample_clip` gives them, read whenever they are asked for.
 
-    Safe to share between threads; picklable, so that worker processes open their own readers.
+    Threads may share it. It can be pickled: worker processes then open their own readers.
 
     Attributes:
-        places: which records of the store, in order.
-        use_labels: False hides the labels of all of them.
+        stored: the prepared split.
+        frames: frames of a sampled clip.
+        size: side of the frames in pixels.
+        training_labels: which masks the training may use, as in `sample_clip`.
+        positions: which records of the store these are, in order.
+        use_labels: False hides the labels of all of them from the training.
     """
 
     def __init__(
@@ -26,60 +30,94 @@ class LazyClips(Sequence[SampledClip]):
         stored: StoredClips,
         frames: int,
         size: int,
+        *,
         training_labels: str = "ed_es",
-        places: Sequence[int] | None = None,
+        positions: Sequence[int] | None = None,
         use_labels: bool = True,
     ):
+        """Describes the clips; reads none.
+
+        Args:
+            stored: the prepared split.
+            frames: frames of a sampled clip.
+            size: side of the frames in pixels.
+            training_labels: which masks the training may use, as in `sample_clip`.
+            positions: which records of the store to take, in order; None takes all.
+            use_labels: False hides the labels of all of them from the training.
+        """
         self.stored, self.frames, self.size, self.training_labels = stored, frames, size, training_labels
-        self.places = tuple(range(len(stored))) if places is None else tuple(places)
+        self.positions = tuple(range(len(stored))) if positions is None else tuple(positions)
         self.use_labels = use_labels
 
-    def only(self, chosen: Callable[[int], bool], *, use_labels: bool = True) -> LazyClips:
-        """Those of the clips whose place in the store is `chosen`."""
-        places = [place for place in self.places if chosen(place)]
-        return LazyClips(self.stored, self.frames, self.size, self.training_labels, places, use_labels)
+    def select(self, wanted: Callable[[int], bool], *, use_labels: bool = True) -> LazyClips:
+        """Returns some of the clips.
+
+        Args:
+            wanted: says of a position in the store whether its clip is taken.
+            use_labels: False hides the labels of the clips taken.
+        """
+        return LazyClips(
+            self.stored,
+            self.frames,
+            self.size,
+            training_labels=self.training_labels,
+            positions=[position for position in self.positions if wanted(position)],
+            use_labels=use_labels,
+        )
 
     @property
     def fully_labelled(self) -> bool:
-        """Whether every frame of every clip may be learnt from."""
+        """Whether the training may use the label of every frame of every clip."""
         return self.use_labels and (self.training_labels == "all" or self.frames == 2)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
     @overload
     def __getitem__(self, index: int) -> SampledClip: ...
     @overload
     def __getitem__(self, index: slice) -> list[SampledClip]: ...
     def __getitem__(self, index: int | slice) -> SampledClip | list[SampledClip]:
+        """Reads one clip, or those of a slice."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        clip = sample_clip(self.stored[self.places[index]], self.frames, self.size, self.training_labels)
-        return clip if self.use_labels else clip.without_labels()
+        clip = self.stored[self.positions[index]]
+        sampled = sample_clip(clip, self.frames, self.size, training_labels=self.training_labels)
+        return sampled if self.use_labels else sampled.without_labels()
 
 
 def open_lazily(
-    source: Source, split: str, frames: int, size: int, training_labels: str
-) -> tuple[LazyClips, list[Skipped]]:
-    """The usable clips of a stored split, unread, and those left out: too few frames from ED to ES, or no label.
+    source: StoreSource, split: str, *, frames: int, size: int, training_labels: str = "ed_es"
+) -> LoadedSplit[SampledClip]:
+    """Opens a stored split for a training that reads its clips when they are needed.
+
+    Args:
+        source: the store.
+        split: "train", "validation" or "test".
+        frames: frames of a sampled clip.
+        size: side of the frames in pixels.
+        training_labels: which masks the training may use, as in `sample_clip`.
+
+    Returns:
+        The usable clips as `LazyClips`, and those left out: too few frames from ED to ES, or no mask.
 
     Raises:
-        EmptySplit: nothing usable.
+        EmptySplit: no record is usable.
         NotPrepared: there is no such store or split.
     """
-    entries, skipped = source.index(split)
-    stored = StoredClips(source.root, split)
-    kept = []
-    for _, place in entries:
-        found, name = stored.half_cycle_frames[place], stored.record_ids[place]
-        if not found:
-            skipped.append(Skipped(name, "ED or ES missing", "training needs both frames marked"))
-        elif found < min(frames, 3):
-            skipped.append(Skipped(name, "too few frames", f"{found} frames from ED to ES, {frames} asked for"))
-        elif not stored.has_labels[place]:
-            skipped.append(Skipped(name, "no labelled frame", "neither ED nor ES has a mask"))
+    listed, stored = source.index(split), StoredClips(source.root, split)
+    kept, skipped = [], list(listed.skipped)
+    for position in (entry.position for entry in listed.entries):
+        length, record_id = stored.half_cycle_frames[position], stored.record_ids[position]
+        if not length:
+            skipped.append(Skipped(record_id, "ED or ES missing", "training needs both frames marked"))
+        elif length < min(frames, 3):
+            skipped.append(Skipped(record_id, "too few frames", f"{length} frames from ED to ES, {frames} asked for"))
+        elif not stored.has_labels[position]:
+            skipped.append(Skipped(record_id, "no labelled frame", "neither ED nor ES has a mask"))
         else:
-            kept.append(place)
+            kept.append(position)
     if not kept:
         raise EmptySplit(f"no usable record in split {split!r} of {source.root}: {summarise_skipped(skipped)}")
-    return LazyClips(stored, frames, size, training_labels, kept), skipped
+    clips = LazyClips(stored, frames, size, training_labels=training_labels, positions=kept)
+    return LoadedSplit(clips, skipped)

@@ -1,4 +1,4 @@
-"""Clips as ArrayRecord: one record and its features, shards of records, and the plan of a whole data set.
+"""The format of a store: one record and its features, shards of records, and the plan of a whole data set.
 
 The bytes depend on the clips alone.
 """
@@ -46,7 +46,10 @@ _SERIALIZER = ExampleSerializer(_SPECS)
 
 
 def encode_clip(clip: Clip) -> bytes:
-    """A clip as a serialised tf.train.Example; not known: -1 for an index, nan for a number, "" for a text."""
+    """Serialises a clip as a tf.train.Example.
+
+    What is not known becomes -1 (an index), nan (a number) or "" (a text).
+    """
     unknown = (math.nan, math.nan)
     example = {
         "frames": clip.frames[..., None],
@@ -67,7 +70,7 @@ def encode_clip(clip: Clip) -> bytes:
 
 
 def decode_clip(record: bytes) -> Clip:
-    """The clip again; its arrays are read-only."""
+    """Restores a clip from its record; its arrays are read-only."""
     example: Any = FEATURES.deserialize_example_np(record)
 
     def number(key: str) -> float | None:
@@ -98,17 +101,30 @@ def decode_clip(record: bytes) -> Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """One record to write, with its line of the index."""
+    """One record to write, with its line of the index.
+
+    Attributes:
+        record_id: patient and view, e.g. "patient0001_4CH".
+        patient_id: e.g. "patient0001".
+        has_labels: whether any frame has a reference mask.
+        half_cycle_frames: frames from ED to ES, both included; 0 where they are not known.
+        content: what `encode_clip` gives.
+    """
 
     record_id: str
     patient_id: str
     has_labels: bool
-    half_cycle_frames: int  # from ED to ES, both included; 0 where they are not known
+    half_cycle_frames: int
     content: bytes = dataclasses.field(repr=False)
 
 
 def encode_entry(read: Callable[[Any], Clip], entry: Any) -> Encoded | Skipped:
-    """Reads one entry of a source; what is unreadable comes back with its reason."""
+    """Reads one entry of a data set and serialises it; an unreadable one comes back with its reason.
+
+    Args:
+        read: reads an entry; raises UnreadableRecord where that fails.
+        entry: what `read` takes.
+    """
     try:
         clip = read(entry)
     except UnreadableRecord as fault:
@@ -123,7 +139,16 @@ def encode_entry(read: Callable[[Any], Clip], entry: Any) -> Encoded | Skipped:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A written shard: its records in order; no file where every entry of it was skipped."""
+    """What a written shard holds; it has no file where every entry of it was skipped.
+
+    Attributes:
+        record_ids: its records, in order.
+        patient_ids: the patient of every record.
+        has_labels: whether any frame of the record has a reference mask.
+        half_cycle_frames: frames from ED to ES of every record; 0 where they are not known.
+        skipped: entries that could not be read.
+        size_bytes: size of the file.
+    """
 
     record_ids: list[str]
     patient_ids: list[str]
@@ -134,7 +159,11 @@ class Shard:
 
 
 def write_shard(path: Path, results: Iterable[Encoded | Skipped]) -> Shard:
-    """Writes the records as one ArrayRecord file, whole or not at all.
+    """Writes records as one ArrayRecord file, whole or not at all.
+
+    Args:
+        path: the file to write.
+        results: what `encode_entry` gave for the entries of the shard, in order.
 
     Raises:
         OSError: the file cannot be written.
@@ -146,31 +175,43 @@ def write_shard(path: Path, results: Iterable[Encoded | Skipped]) -> Shard:
             if isinstance(result, Skipped):
                 skipped.append(result)
                 continue
-            writer = writer or _writing(path, ArrayRecordWriter, str(temporary), "group_size:1")
-            _writing(path, writer.write, result.content)
+            writer = writer or _call_writer(path, ArrayRecordWriter, str(temporary), "group_size:1")
+            _call_writer(path, writer.write, result.content)
             kept.append(dataclasses.replace(result, content=b""))
         if writer is not None:
-            _writing(path, writer.close)
+            _call_writer(path, writer.close)
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    size_bytes = path.stat().st_size if kept else 0
     return Shard(
-        [e.record_id for e in kept],
-        [e.patient_id for e in kept],
-        [e.has_labels for e in kept],
-        [e.half_cycle_frames for e in kept],
-        skipped,
-        size_bytes,
+        record_ids=[record.record_id for record in kept],
+        patient_ids=[record.patient_id for record in kept],
+        has_labels=[record.has_labels for record in kept],
+        half_cycle_frames=[record.half_cycle_frames for record in kept],
+        skipped=skipped,
+        size_bytes=path.stat().st_size if kept else 0,
     )
 
 
-def _writing(path: Path, call: Callable[..., Any], *arguments: Any) -> Any:
-    """ArrayRecord tells a full disk, as anything else, by a RuntimeError."""
+def _call_writer(path: Path, call: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls ArrayRecord, which reports a full disk, as everything else, by a RuntimeError."""
     try:
         return call(*arguments)
     except RuntimeError as error:
         raise OSError(f"{path} cannot be written: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardJob:
+    """The entries that one shard is made of.
+
+    Attributes:
+        split: the split that it belongs to.
+        entries: what to read, in order.
+    """
+
+    split: str
+    entries: list[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,8 +221,8 @@ class Plan:
     Attributes:
         origin: tells this data from other data: the arguments of a simulation, or a fingerprint of the source's files.
         entries: what to read, by split, in the order of the record ids.
-        skipped: what the source names and lacks, by split.
-        missing: the splits that the source does not have, and why.
+        skipped: records that the source names and does not have, by split.
+        missing: why a split cannot be made, for each split that the source does not have.
     """
 
     origin: dict[str, Any]
@@ -189,10 +230,10 @@ class Plan:
     skipped: dict[str, list[Skipped]]
     missing: dict[str, str]
 
-    def shards(self) -> dict[str, tuple[str, list[Any]]]:
-        """By name: the split and the entries of each shard."""
+    def shards(self) -> dict[str, ShardJob]:
+        """Cuts the entries into shards, by the name of the shard."""
         return {
-            f"{split}-{first // ENTRIES_PER_SHARD:05d}": (split, entries[first : first + ENTRIES_PER_SHARD])
+            f"{split}-{first // ENTRIES_PER_SHARD:05d}": ShardJob(split, entries[first : first + ENTRIES_PER_SHARD])
             for split, entries in self.entries.items()
             for first in range(0, len(entries), ENTRIES_PER_SHARD)
         }

@@ -1,4 +1,4 @@
-"""data_pipelines.store.stored_clips."""
+"""Opens a prepared store: its clips by position, read when they are asked for."""
 
 from __future__ import annotations
 
@@ -12,21 +12,36 @@ import tensorflow_datasets as tfds
 from google.protobuf.message import DecodeError
 
 from data_pipelines.records import Clip, Skipped, UnreadableRecord
-from data_pipelines.store.builders import BUILDERS, PREPARATION, SKIPPED, SPLITS, NotPrepared, builder_dir
+from data_pipelines.splits import SPLITS
+from data_pipelines.store.builder import PREPARATION, SKIPPED, NotPrepared, builder_dir
+from data_pipelines.store.data_sets import BUILDERS
 from data_pipelines.store.shards import decode_clip
 
 
 class StoredClips(Sequence[Clip]):
-    """The clips of a prepared split, read when they are asked for; safe to share between threads, and picklable.
+    """The clips of a prepared split, read when they are asked for.
+
+    Threads may share it. It can be pickled: another process then opens its own readers.
 
     Attributes:
-        record_ids, patient_ids: of every record, in order.
-        has_labels: whether any frame of the record has a mask.
-        half_cycle_frames: from ED to ES, both included; 0 where they are not known.
-        skipped: what the source has and could not be read.
+        folder: the folder of the data set.
+        split: "train", "validation" or "test".
+        record_ids: the records, in order.
+        patient_ids: the patient of every record.
+        has_labels: whether any frame of the record has a reference mask.
+        half_cycle_frames: frames from ED to ES of every record, both included; 0 where they are not known.
     """
 
     def __init__(self, folder: Path, split: str):
+        """Opens the split and checks that its files are whole.
+
+        Args:
+            folder: the folder of the data set, DATA_DIR/NAME/VERSION.
+            split: "train", "validation" or "test".
+
+        Raises:
+            NotPrepared: the data set is not there, lacks the split, or lost files.
+        """
         self.folder, self.split = Path(folder), split
         name = self.folder.parent.name
         command = f"python -m data_pipelines.prepare {name} --data_dir {self.folder.parent.parent}"
@@ -34,8 +49,8 @@ class StoredClips(Sequence[Clip]):
             raise NotPrepared(f"{self.folder} holds no prepared data set: prepare it: {command}")
         builder: Any = tfds.builder_from_directory(self.folder)
         if split not in builder.info.splits:
-            why = json.loads((self.folder / PREPARATION).read_text())["missing"].get(split, "no such split")
-            raise NotPrepared(f"{self.folder} has the splits {[*builder.info.splits]}, not {split!r}: {why}")
+            cause = json.loads((self.folder / PREPARATION).read_text())["missing"].get(split, "no such split")
+            raise NotPrepared(f"{self.folder} has the splits {[*builder.info.splits]}, not {split!r}: {cause}")
         info = builder.info.splits[split]
         absent = [path.name for path in info.filepaths if not path.exists()]
         if absent or sum(path.stat().length for path in info.filepaths) != info.num_bytes:
@@ -52,6 +67,7 @@ class StoredClips(Sequence[Clip]):
 
     @property
     def skipped(self) -> list[Skipped]:
+        """Records that the source has and that could not be read."""
         return [Skipped(**row) for row in json.loads((self.folder / SKIPPED).read_text())[self.split]]
 
     def __len__(self) -> int:
@@ -62,19 +78,19 @@ class StoredClips(Sequence[Clip]):
     @overload
     def __getitem__(self, index: slice) -> list[Clip]: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Clip | list[Clip]:
-        """One clip, or a list of those of a slice.
+        """Reads one clip, or those of a slice.
 
         Raises:
-            UnreadableRecord: "damaged store", the file on disk is not what was written.
+            UnreadableRecord: "damaged store": the file on disk is not what was written.
         """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        place = range(len(self))[index]  # negative, or an IndexError
+        position = range(len(self))[index]  # negative, or an IndexError
         try:
-            return decode_clip(self._records[place])
+            return decode_clip(self._records[position])
         except (RuntimeError, KeyError, ValueError, DecodeError, zlib.error) as error:
-            detail = f"{self.folder}, record {place} of {self.split!r}: {error}: prepare it again with --overwrite"
-            raise UnreadableRecord(self.record_ids[place], "damaged store", detail) from error
+            detail = f"{self.folder}, record {position} of {self.split!r}: {error}: prepare it again with --overwrite"
+            raise UnreadableRecord(self.record_ids[position], "damaged store", detail) from error
 
     def __repr__(self) -> str:
         return f"StoredClips({str(self.folder)!r}, {self.split!r}): {len(self)} clips"
@@ -86,9 +102,13 @@ class StoredClips(Sequence[Clip]):
 def open_store(data_dir: Path, name: str, split: str) -> StoredClips:
     """Opens one split of a data set that `python -m data_pipelines.prepare` made.
 
+    Args:
+        data_dir: the folder that holds data sets.
+        name: name of the data set, e.g. "camus".
+        split: "train", "validation" or "test".
+
     Raises:
-        ValueError: another name than "camus", "echonet_dynamic", "simulated_echo", or another split than "train",
-            "validation", "test".
+        ValueError: the name is not one of "camus", "echonet_dynamic" and "simulated_echo", or there is no such split.
         NotPrepared: the data set is not there, lacks the split, or lost files.
     """
     if name not in BUILDERS or split not in SPLITS:

@@ -30,6 +30,7 @@ FORMER_OFF_VALUES = {  # what a field held for "off" or "not given" before None 
     "data.root": "",
     "data.split_scheme": "auto",
     "data.labelled_clips_per_batch": 0,
+    "data.augment.crop": 0,
     "data.simulate.patients": 0,
     "pseudo_labels.strategy": "none",
     "optimizer.clip_norm": 0,

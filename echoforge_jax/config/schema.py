@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from data_pipelines.augment import Augmentation
+from data_pipelines.settings import Augmentation
 from echoforge_jax.config.strategy import STRATEGIES, PseudoLabelName, Strategy
 from echoforge_jax.errors import ConfigError
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from data_pipelines.preprocessing import resize_frames
+from data_pipelines.preprocessing import resize_frames, to_unit_range
 from data_pipelines.records import Clip
 from data_pipelines.sampling import ed_to_es
 from data_pipelines.source import load_split
@@ -167,7 +167,7 @@ def _score(study: Study, cell: Cell) -> ScoredNetwork:
     config = predictor.trained.config
     result = study.read(cell)
     split = result.split if result else "test"
-    whole, _ = load_split(source_of(config.data), split, ed_to_es, threads=config.data.workers)
+    whole = load_split(source_of(config.data), split, ed_to_es, threads=config.data.workers).clips
     clips = [protocol_clip(clip, "semi", config.data.frames) for clip in whole]
     frames = (clip.frames for clip in clips)
     segmented = predictor.predict_clips(frames, batch_clips=config.evaluation.batch_clips)
@@ -206,7 +206,7 @@ def _viewer(predictor: Predictor) -> Callable[[UInt8[np.ndarray, "t h w"]], Feat
         )
 
     def view(frames: UInt8[np.ndarray, "t h w"]) -> FeatureMaps:
-        image = resize_frames(frames, predictor.size)[None].astype(np.float32) / np.float32(255)
+        image = to_unit_range(resize_frames(frames, predictor.size)[None])
         (outputs, _), state = apply(predictor.variables, image)
         inside, features = state["intermediates"], np.asarray(outputs.features[0])
         if "anchor_recalibration" not in inside:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipelines.preprocessing import to_unit_range
 from echoforge_jax.config import Config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.cost import count_cost
@@ -188,7 +189,7 @@ def _seconds_of_passes(
     say: Callable[[str], None],
 ) -> list[list[float]]:
     """Seconds of every timed pass over a batch of copies of the clip, for each predictor."""
-    image = jnp.asarray(np.stack([clip] * batch_clips).astype(np.float32) / 255)
+    image = jnp.asarray(to_unit_range(np.stack([clip] * batch_clips)))
     seconds: list[list[float]] = [[] for _ in predictors]
     for round_number in range(rounds + 1):
         for i, predictor in enumerate(predictors):

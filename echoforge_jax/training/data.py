@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, allocate_rows, labelled_patients
-from data_pipelines.propagation import UNDECIDED, propagate
+from data_pipelines.propagation import propagate
 from data_pipelines.records import Clip, SampledClip, summarise_skipped
 from data_pipelines.sampling import resize_cine, sample_clip
-from data_pipelines.source import Source, load_split
+from data_pipelines.source import Source, StoreSource, load_split, open_source
 from data_pipelines.store.lazy_clips import LazyClips, open_lazily
 from echoforge_jax.config import Config, DataConfig, MixConfig
 from echoforge_jax.console import progress_bar, say
@@ -39,10 +39,11 @@ class DividedClips(NamedTuple):
 
 def source_of(data: DataConfig) -> Source:
     """Returns the data set that a configuration names."""
-    return Source(data.format, Path(data.root or ""), data.split_scheme or "auto", data.views)
+    scheme = data.split_scheme or "auto"
+    return open_source(data.format, Path(data.root or ""), split_scheme=scheme, views=data.views)
 
 
-def load(data: DataConfig, split: str) -> list[SampledClip]:
+def load(data: DataConfig, split: str) -> Sequence[SampledClip]:
     """Reads a split into memory, and says what was read and, by reason, what was left out.
 
     Args:
@@ -55,7 +56,7 @@ def load(data: DataConfig, split: str) -> list[SampledClip]:
     """
 
     def sample(clip: Clip) -> SampledClip:
-        return sample_clip(clip, data.frames, data.size, data.training_labels)
+        return sample_clip(clip, data.frames, data.size, training_labels=data.training_labels)
 
     clips = _load(source_of(data), split, sample, data, f"reading {split}")
     labelled = sum(int(clip.may_train.sum()) for clip in clips)
@@ -111,11 +112,11 @@ def training_batches(config: Config, *, num_devices: int) -> TrainingBatches:
         streams,
         config.seed,
         data.augment,
-        data.frames,
-        parts,
-        jax.process_index(),
-        jax.process_count(),
-        config.training.steps_per_epoch or 0,
+        frames=data.frames,
+        devices=parts,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        fixed_steps=config.training.steps_per_epoch or 0,
     )
 
 
@@ -129,16 +130,18 @@ def withhold_labels(clips: Sequence[SampledClip], *, fraction: float, seed: int)
     """
     if isinstance(clips, LazyClips):
         patients = clips.stored.patient_ids
-        drawn = labelled_patients([patients[place] for place in clips.places], fraction, seed)
-        hidden = clips.only(lambda place: patients[place] not in drawn, use_labels=False)
-        return DividedClips(clips.only(lambda place: patients[place] in drawn), hidden)
-    drawn = labelled_patients([clip.patient_id for clip in clips], fraction, seed)
+        drawn = labelled_patients([patients[position] for position in clips.positions], fraction, seed=seed)
+        hidden = clips.select(lambda position: patients[position] not in drawn, use_labels=False)
+        return DividedClips(clips.select(lambda position: patients[position] in drawn), hidden)
+    drawn = labelled_patients([clip.patient_id for clip in clips], fraction, seed=seed)
     usable = [clip if clip.patient_id in drawn else clip.without_labels() for clip in clips]
     return DividedClips([c for c in usable if _is_labelled(c)], [c for c in usable if not _is_labelled(c)])
 
 
-def _open(data: DataConfig) -> LazyClips:
-    clips, skipped = open_lazily(source_of(data), "train", data.frames, data.size, data.training_labels)
+def _open(data: DataConfig) -> Sequence[SampledClip]:
+    store = StoreSource(Path(data.root or ""), data.views)
+    loaded = open_lazily(store, "train", frames=data.frames, size=data.size, training_labels=data.training_labels)
+    clips, skipped = loaded.clips, loaded.skipped
     say(f"train: {len(clips)} clips of {data.frames} frames, read from the store when they are needed")
     if skipped:
         say(f"{len(skipped)} records skipped:\n  " + summarise_skipped(skipped).replace("\n", "\n  "))
@@ -166,7 +169,7 @@ def _agreement_with_references(before: Sequence[SampledClip], carried: Sequence[
     scores, decided = [], []
     for old, new in zip(before, carried, strict=True):
         for t in np.flatnonzero(old.has_reference & ~old.may_train & new.has_reference):
-            known = new.cavity[t] != UNDECIDED
+            known = np.ones(new.cavity[t].shape, bool) if new.decided is None else new.decided[t]
             decided.append(known.mean())
             scores.append(dice((new.cavity[t] == 1) & known, (old.cavity[t] == 1) & known))
     if not scores:
@@ -182,12 +185,12 @@ def _is_labelled(clip: AnyClip) -> bool:
 
 
 def _load_mix(mix: MixConfig, data: DataConfig) -> Clips:
-    source = Source(mix.format, Path(mix.root), mix.split_scheme or "auto")
+    source = open_source(mix.format, Path(mix.root), split_scheme=mix.split_scheme or "auto")
 
     def use(clip: Clip) -> AnyClip:
         if mix.format == "cine":
             return resize_cine(clip, data.frames, data.size)
-        sampled = sample_clip(clip, data.frames, data.size, mix.labels or "ed_es")
+        sampled = sample_clip(clip, data.frames, data.size, training_labels=mix.labels or "ed_es")
         return sampled if mix.labels else sampled.without_labels()
 
     clips = _load(source, mix.split, use, data, f"reading {mix.root}")
@@ -195,11 +198,11 @@ def _load_mix(mix: MixConfig, data: DataConfig) -> Clips:
     return clips
 
 
-def _load(source: Source, split: str, use: Callable[[Clip], T], data: DataConfig, title: str) -> list[T]:
+def _load(source: Source, split: str, use: Callable[[Clip], T], data: DataConfig, title: str) -> Sequence[T]:
     """Reads a split with a progress bar, and says by reason what was left out."""
     with progress_bar() as bar:
         task = bar.add_task(title, total=None, note="clips")
-        clips, skipped = load_split(
+        loaded = load_split(
             source,
             split,
             use,
@@ -207,6 +210,7 @@ def _load(source: Source, split: str, use: Callable[[Clip], T], data: DataConfig
             threads=data.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if skipped:
-        say(f"{len(skipped)} records of {source.root} skipped:\n  " + summarise_skipped(skipped).replace("\n", "\n  "))
-    return clips
+    if loaded.skipped:
+        reasons = summarise_skipped(loaded.skipped).replace("\n", "\n  ")
+        say(f"{len(loaded.skipped)} records of {source.root} skipped:\n  {reasons}")
+    return loaded.clips

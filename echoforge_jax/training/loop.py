@@ -177,7 +177,9 @@ class _Loop:
 
     def _batches(self, first: int) -> Iterator[Batch]:
         data = self.config.data
-        return self.batches.iterate(first, self.cadence.last_step, data.workers, data.worker_processes)
+        return self.batches.iterate(
+            first, self.cadence.last_step, threads=data.workers, worker_processes=data.worker_processes
+        )
 
     def _step(self, step: int) -> Any:
         """Returns the compiled step for this point of the training; pseudo-labels come in once they have a weight."""

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from data_pipelines.preprocessing import to_unit_range
 from data_pipelines.records import SampledClip
 from echoforge_jax.distributed import sharding
 from echoforge_jax.models.echoforge import EchoForge
@@ -45,7 +46,7 @@ class Validator:
         for first in range(0, len(self.clips), self.batch_clips):
             indices = [min(i, len(self.clips) - 1) for i in range(first, first + self.batch_clips)]
             clips = [self.clips[i] for i in indices]
-            image = np.stack([clip.frames for clip in clips]).astype(np.float32) / np.float32(255)
+            image = to_unit_range(np.stack([clip.frames for clip in clips]))
             cavity = np.stack([clip.cavity for clip in clips]).astype(np.float32)
             share = self.batch_clips // jax.process_count()
             rows = slice(jax.process_index() * share, (jax.process_index() + 1) * share)

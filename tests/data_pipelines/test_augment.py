@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_pipelines.augment import Augmentation
+from data_pipelines.augment import augment
+from data_pipelines.settings import Augmentation
+
+
+def augmented(frames: np.ndarray, label_map: np.ndarray, settings: Augmentation, seed: int):
+    """Image and label map after augmentation with a seed."""
+    clip = augment(frames, label_map, settings, np.random.default_rng(seed))
+    return clip.image, clip.label_map
 
 
 def test_augmentation_moves_every_frame_alike_and_mask_with_image():
@@ -13,12 +20,12 @@ def test_augmentation_moves_every_frame_alike_and_mask_with_image():
     frames[:, 16:40, 20:36] = 200
     mask = (frames > 0).astype(np.uint8)
     always = Augmentation(probability=1.0, gamma=(1.0, 1.0), contrast=(1.0, 1.0))
-    image, moved = always(frames, mask, np.random.default_rng(3))
+    image, moved = augmented(frames, mask, always, 3)
     assert (image == image[:1]).all() and (moved == moved[:1]).all()
     inside, outside = image[moved > 0].mean(), image[moved == 0].mean()
     assert inside > 0.7 and outside < 0.05
     assert (moved != mask).any()
-    same, unmoved = Augmentation(probability=0.0)(frames, mask, np.random.default_rng(3))
+    same, unmoved = augmented(frames, mask, Augmentation(probability=0.0), 3)
     np.testing.assert_array_equal(same, frames.astype(np.float32) / np.float32(255))
     np.testing.assert_array_equal(unmoved, mask)
 
@@ -27,10 +34,10 @@ def test_gamma_and_contrast_ranges():
     frames = np.full((1, 8, 8), 64, np.uint8)
     frames[0, 0, 0] = 255
     bright = Augmentation(probability=1.0, gamma=(2.0, 2.0), rotation_deg=0.0, scale=(1.0, 1.0), contrast=(1.0, 1.0))
-    image, _ = bright(frames, np.zeros_like(frames), np.random.default_rng(0))
+    image, _ = augmented(frames, np.zeros_like(frames), bright, 0)
     assert image[0, 4, 4] == pytest.approx((64 / 255) ** 0.5, abs=1e-5)
     strong = dataclasses.replace(bright, gamma=(1.0, 1.0), contrast=(2.0, 2.0))
-    image, _ = strong(frames, np.zeros_like(frames), np.random.default_rng(0))
+    image, _ = augmented(frames, np.zeros_like(frames), strong, 0)
     mean = (frames / 255).mean()
     assert image[0, 4, 4] == pytest.approx(mean + 2 * (64 / 255 - mean), abs=1e-4)
     assert image.min() >= 0 and image.max() <= 1
@@ -48,9 +55,9 @@ def grey_sector() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("name", ["speckle", "shadow", "gain", "attenuation"])
 def test_each_ultrasound_option_changes_the_picture_and_never_the_outside(name: str):
     frames, mask = grey_sector()
-    unchanged, _ = OFF(frames, mask, np.random.default_rng(0))
+    unchanged, _ = augmented(frames, mask, OFF, 0)
     np.testing.assert_array_equal(unchanged, frames.astype(np.float32) / np.float32(255))
-    image, moved = dataclasses.replace(OFF, **{name: 0.4})(frames, mask, np.random.default_rng(1))
+    image, moved = augmented(frames, mask, dataclasses.replace(OFF, **{name: 0.4}), 1)
     assert image.dtype == np.float32 and (image[:, :, :8] == 0).all() and (moved == mask).all()
     assert (image[0] == image[1]).all()  # one draw for the clip
     inside = image[0, :, 8:] - frames[0, 0, 8] / 255
@@ -70,8 +77,8 @@ def test_ultrasound_options_do_not_shift_the_papers_draws():
     frames = np.random.default_rng(0).integers(1, 255, (2, 32, 32)).astype(np.uint8)
     mask = (frames > 128).astype(np.uint8)
     for seed in range(10):
-        plain, moved = Augmentation()(frames, mask, np.random.default_rng(seed))
-        also, also_moved = dataclasses.replace(OFF, probability=0.5)(frames, mask, np.random.default_rng(seed))
+        plain, moved = augmented(frames, mask, Augmentation(), seed)
+        also, also_moved = augmented(frames, mask, dataclasses.replace(OFF, probability=0.5), seed)
         np.testing.assert_array_equal(plain, also)
         np.testing.assert_array_equal(moved, also_moved)
 
@@ -85,7 +92,7 @@ def test_a_shift_moves_mask_and_picture_alike_and_is_off_by_default():
     )
     places = []
     for seed in range(8):
-        image, moved = only(frames, mask, np.random.default_rng(seed))
+        image, moved = augmented(frames, mask, only, seed)
         assert moved.sum() == pytest.approx(mask.sum(), rel=0.15)
         inside, outside = image[moved > 0].mean(), image[moved == 0].mean()
         assert inside > 0.6 and outside < 0.02
@@ -99,7 +106,7 @@ def test_a_window_is_cut_from_the_moved_picture_with_its_mask():
     still = Augmentation(probability=0.0, crop=48)
     corners = set()
     for seed in range(40):
-        image, mask = still(frames, frames, np.random.default_rng(seed))
+        image, mask = augmented(frames, frames, still, seed)
         assert image.shape == mask.shape == (2, 48, 48)
         np.testing.assert_array_equal(image, mask.astype(np.float32) / np.float32(255))  # labels move as the picture
         row = int(mask[1, 0, 0])
@@ -107,6 +114,20 @@ def test_a_window_is_cut_from_the_moved_picture_with_its_mask():
         corners.add((row, column))
     assert {row for row, _ in corners} <= set(range(17)) and len(corners) > 30
     moving = Augmentation(probability=1.0, gamma=(1.0, 1.0), contrast=(1.0, 1.0))
-    whole, _ = moving(frames, frames, np.random.default_rng(5))
-    same, _ = dataclasses.replace(moving, crop=64)(frames, frames, np.random.default_rng(5))
+    whole, _ = augmented(frames, frames, moving, 5)
+    same, _ = augmented(frames, frames, dataclasses.replace(moving, crop=64), 5)
     np.testing.assert_array_equal(same, whole)
+
+
+@pytest.mark.parametrize("settings", [Augmentation(), Augmentation(probability=1.0, shift=0.3, crop=48)])
+def test_undecided_pixels_move_with_the_labels(settings: Augmentation):
+    """As if they were a label of their own: what comes in from outside is decided background."""
+    frames = np.random.default_rng(0).integers(0, 255, (2, 64, 64)).astype(np.uint8)
+    labels = (frames > 128).astype(np.uint8)
+    undecided = np.random.default_rng(1).random(labels.shape) < 0.3
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        clip = augment(frames, np.where(undecided, 0, labels).astype(np.uint8), settings, rng, decided=~undecided)
+        _, marked = augmented(frames, np.where(undecided, 255, labels).astype(np.uint8), settings, seed)
+        np.testing.assert_array_equal(clip.decided, marked != 255)
+        np.testing.assert_array_equal(clip.label_map, np.where(marked == 255, 0, marked))

@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_pipelines.augment import Augmentation
 from data_pipelines.batches import BatchError, Stream, TrainingBatches, allocate_rows, labelled_patients
 from data_pipelines.records import SampledClip
 from data_pipelines.sampling import resize_cine, sample_clip
-from tests.data_pipelines.test_source import make_clip
+from data_pipelines.settings import Augmentation
+from tests.helpers.clips import make_clip
 
 
 def sampled_clips(count: int) -> list[SampledClip]:
@@ -39,10 +39,13 @@ def mixed(devices: int = 1, **changes) -> TrainingBatches:
 def test_the_digest_names_clips_and_labels_on_any_number_of_devices():
     assert mixed().digest == mixed(devices=2).digest != batches().digest != batches(6).digest
     clips = sampled_clips(4)
-    of = lambda clips: TrainingBatches(allocate_rows(clips, [], batch_clips=4), 5, Augmentation()).digest
+
+    def digest(clips: list[SampledClip]) -> str:
+        return TrainingBatches(allocate_rows(clips, [], batch_clips=4), 5, Augmentation()).digest
+
     renamed = [dataclasses.replace(clips[0], record_id="another"), *clips[1:]]
     fewer = [dataclasses.replace(clips[0], may_train=np.array([True, False, False])), *clips[1:]]
-    assert len({of(clips), of(renamed), of(fewer), of(clips[::-1])}) == 4
+    assert len({digest(clips), digest(renamed), digest(fewer), digest(clips[::-1])}) == 4
 
 
 def test_an_epoch_covers_every_clip_once_and_epochs_differ():
@@ -124,15 +127,15 @@ def test_smaller_fractions_are_part_of_larger_ones():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"may_train": 0, "batch_clips": 4}, "no clip of the training split has a labelled frame"),
-        ({"may_train": 2, "batch_clips": 4, "devices": 4}, "for each of 4 devices and one row"),
-        ({"may_train": 2, "batch_clips": 4, "labelled_rows": 4}, "4 for labelled clips"),
-        ({"may_train": 2, "batch_clips": 2, "share": 0.9}, "2 rows are for config.data.mix"),
+        ({"clips_with_labels": 0, "batch_clips": 4}, "no clip of the training split has a labelled frame"),
+        ({"clips_with_labels": 2, "batch_clips": 4, "devices": 4}, "for each of 4 devices and one row"),
+        ({"clips_with_labels": 2, "batch_clips": 4, "labelled_rows": 4}, "4 for labelled clips"),
+        ({"clips_with_labels": 2, "batch_clips": 2, "share": 0.9}, "2 rows are for config.data.mix"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(arguments: dict, message: str):
     clips = sampled_clips(6)
-    labelled, share = arguments.pop("may_train"), arguments.pop("share", None)
+    labelled, share = arguments.pop("clips_with_labels"), arguments.pop("share", None)
     extras = [(clips, share)] if share else []
     with pytest.raises(BatchError, match=message):
         allocate_rows(clips[:labelled], clips[labelled:], extras, **arguments)
@@ -146,3 +149,16 @@ def test_epochs_of_fixed_length_go_round_and_round():
     records = np.concatenate([batch.record for batch in rows])
     for turn in range(4):
         assert sorted(records[7 * turn : 7 * (turn + 1)]) == list(range(7))
+
+
+def test_only_carried_labels_add_the_decided_pixels_to_a_batch():
+    clips = sampled_clips(4)
+    assert TrainingBatches(allocate_rows(clips, [], batch_clips=4), 5, Augmentation()).batch(0).decided is None
+    decided = np.ones(clips[2].label_map.shape, bool)
+    decided[1, 2:5, 3:7] = False
+    clips[2] = dataclasses.replace(clips[2], decided=decided)
+    still = Augmentation(probability=0.0)
+    batch = TrainingBatches(allocate_rows(clips, [], batch_clips=4), 5, still).batch(0)
+    assert batch.decided.shape == batch.cavity.shape and batch.decided.dtype == np.uint8
+    for row, record in enumerate(batch.record):
+        np.testing.assert_array_equal(batch.decided[row], decided if record == 2 else np.ones_like(decided))

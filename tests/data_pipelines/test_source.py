@@ -7,7 +7,7 @@ from data_pipelines.formats import camus
 from data_pipelines.preprocessing import to_native
 from data_pipelines.records import UnreadableRecord
 from data_pipelines.sampling import draw_half_cycle, ed_to_es, resize_cine, sample_clip, uniform_frames
-from data_pipelines.source import EmptySplit, Source, load_split
+from data_pipelines.source import CamusSource, EmptySplit, load_split, open_source
 from data_pipelines.splits import SplitError
 from tests.helpers.clips import make_clip
 
@@ -94,10 +94,10 @@ def test_one_broken_file_is_named_counted_and_skipped(tmp_path):
     for path in (tmp_path / names[1]).glob("*_4CH_*.nii.gz"):
         path.write_bytes(path.read_bytes()[:60])
     assert broken.exists()
-    source = Source("camus", tmp_path, views=("4CH",))
-    clips, skipped = load_split(source, "train", lambda clip: sample_clip(clip, 3, 16))
-    assert [c.record_id for c in clips] == [f"{names[0]}_4CH", f"{names[2]}_4CH"]
-    assert [(s.record_id, s.reason) for s in skipped] == [(f"{names[1]}_4CH", "truncated file")]
+    source = CamusSource(tmp_path, views=("4CH",))
+    loaded = load_split(source, "train", lambda clip: sample_clip(clip, 3, 16))
+    assert [clip.record_id for clip in loaded.clips] == [f"{names[0]}_4CH", f"{names[2]}_4CH"]
+    assert [(s.record_id, s.reason) for s in loaded.skipped] == [(f"{names[1]}_4CH", "truncated file")]
     with pytest.raises(UnreadableRecord, match=names[1]):
         load_split(source, "train", lambda clip: clip, skip_unreadable=False)
 
@@ -107,14 +107,22 @@ def test_a_split_without_a_usable_record_says_why(tmp_path):
         for path in (tmp_path / name).glob("*_4CH_*.nii.gz"):
             path.write_bytes(b"")
     with pytest.raises(EmptySplit, match="3 x truncated file"):
-        load_split(Source("camus", tmp_path, views=("4CH",)), "train", lambda clip: clip)
+        load_split(CamusSource(tmp_path, views=("4CH",)), "train", lambda clip: clip)
 
 
 def test_the_whole_tree_is_scored_whatever_splits_it_lacks(tmp_path):
     for number in (401, 402, 777):
         camus.write_clip(make_clip(patient_id=f"patient{number:04d}"), tmp_path)
-    source = Source("camus", tmp_path, "number", views=("4CH",))
-    clips, _ = load_split(source, "all", lambda clip: clip.record_id)
-    assert clips == ["patient0401_4CH", "patient0402_4CH", "patient0777_4CH"]
+    source = CamusSource(tmp_path, "number", views=("4CH",))
+    assert load_split(source, "all", lambda clip: clip.record_id).clips == [
+        "patient0401_4CH",
+        "patient0402_4CH",
+        "patient0777_4CH",
+    ]
     with pytest.raises(SplitError, match=r"knows 1..500"):
         source.index("train")
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"format is 'camsu'; expected 'camus'"):
+        open_source("camsu", tmp_path)

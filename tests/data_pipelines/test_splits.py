@@ -7,7 +7,7 @@ import pytest
 
 from data_pipelines.formats import camus
 from data_pipelines.formats import echonet_dynamic as echonet
-from data_pipelines.splits import SplitError
+from data_pipelines.splits import PatientSplits, SplitError
 from tests.helpers.trees import make_video_clip
 
 NAMES = [f"patient{number:04d}" for number in (3, 4, 601, 702)]
@@ -25,7 +25,7 @@ def tree(tmp_path):
 
 
 def patients(root, split, scheme):
-    return [entry.patient_id for entry in camus.index(root, split, scheme=str(scheme), views=("4CH",))[0]]
+    return [entry.patient_id for entry in camus.index(root, split, scheme=str(scheme), views=("4CH",)).entries]
 
 
 def as_json(path, groups):
@@ -59,7 +59,7 @@ def test_own_split_files(tree, tmp_path, write):
     for split, names in GROUPS.items():
         assert patients(tree, split, path) == names
     assert patients(tree, "all", path) == NAMES
-    assert camus.patient_splits(tree, str(path)) == (str(path), GROUPS)
+    assert camus.patient_splits(tree, str(path)) == PatientSplits(str(path), GROUPS)
 
 
 @pytest.mark.parametrize("write", [as_json, as_csv, as_folder])
@@ -118,14 +118,14 @@ def test_split_folders_that_are_none(tree, tmp_path):
 
 
 def test_ratio_is_by_the_order_of_the_numbers(tree, tmp_path):
-    assert camus.patient_splits(tree, "ratio")[1] == GROUPS
+    assert camus.patient_splits(tree, "ratio").patients == GROUPS
     with pytest.raises(SplitError, match="'ratio' or a split file"):
         camus.index(tree, "train", scheme="number")
     for number in range(1000, 1096):
         (tree / f"patient{number}").mkdir()
-    counts = {split: len(names) for split, names in camus.patient_splits(tree, "ratio")[1].items()}
+    counts = {split: len(names) for split, names in camus.patient_splits(tree, "ratio").patients.items()}
     assert counts == {"train": 70, "validation": 10, "test": 20}
-    assert camus.patient_splits(tree, "ratio")[1]["train"][:5] == [*NAMES, "patient1000"]
+    assert camus.patient_splits(tree, "ratio").patients["train"][:5] == [*NAMES, "patient1000"]
     (tmp_path / "small" / "patient0001").mkdir(parents=True)
     with pytest.raises(SplitError, match="needs 3 patients"):
         camus.index(tmp_path / "small", "train", scheme="ratio")
@@ -142,9 +142,9 @@ def test_echonet_takes_own_files_too(tmp_path):
         ("validation", own, ["0X0"]),
         ("all", own, 3),
     ):
-        found = [entry.patient_id for entry in echonet.index(root, split, scheme=str(scheme))[0]]
+        found = [entry.patient_id for entry in echonet.index(root, split, scheme=str(scheme)).entries]
         assert found == expected or len(found) == expected
-    assert echonet.patient_splits(root)[1] == {"train": ["0X0", "0X1"], "validation": [], "test": ["0X2"]}
+    assert echonet.patient_splits(root).patients == {"train": ["0X0", "0X1"], "validation": [], "test": ["0X2"]}
     with pytest.raises(ValueError, match=r"'test'.*'train': 1, 'validation': 1, 'test': 0"):
         echonet.index(root, "test", scheme=str(own))
     with pytest.raises(SplitError, match="0X9"):

@@ -1,28 +1,44 @@
-"""CAMUS on disk: the official NIfTI release (read and written) and the older .mhd/.raw release (read).
+"""Records of CAMUS as `Clip`, read and written. A record is one apical view of one patient.
 
-Source of the format: S. Leclerc et al., "Deep Learning for Segmentation using an Open Large-Scale Dataset in 2D
-Echocardiography", IEEE TMI 38(9), 2019, and the release notes of the data set. On disk an array is (x, y[, t]); in a
-`Clip` it is (t, row, column). A record is one apical view of one patient.
+On disk an array is (x, y[, t]); in a `Clip` it is (t, row, column).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped, UInt8
 
 from data_pipelines.files import make_folder, write_atomically
-from data_pipelines.formats.camus.images import check_anatomy, check_masks, load_image, nifti_bytes
-from data_pipelines.formats.camus.tree import SPLIT_FILES, Entry, index, patient_splits
+from data_pipelines.formats.camus.images import LoadedImage, check_anatomy, check_masks, load_image, nifti_bytes
+from data_pipelines.formats.camus.tree import SPLIT_FILES, Entry
 from data_pipelines.records import ENDOCARDIUM, QUALITIES, VIEWS, Clip, UnreadableRecord
-
-__all__ = ["Entry", "es_first", "has_cfg", "index", "patient_splits", "read", "write_clip", "write_split"]
 
 SEQUENCES = {"nifti": "half_sequence", "mhd": "sequence"}
 NUMBERS = ("ed", "es", "nbframe", "ef", "lvef", "framerate", "lvedv", "lvesv")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frames:
+    """The frames of a record as they lie on disk.
+
+    Attributes:
+        pixels: grey levels as stored, (t, h, w).
+        spacing_mm: pixel spacing (row_mm, column_mm), or None where it is not known.
+        ed: index of the end-diastolic frame.
+        es: index of the end-systolic frame.
+        is_sequence: False where these are the two images of ED and ES.
+    """
+
+    pixels: Shaped[np.ndarray, "t h w"]
+    spacing_mm: tuple[float, float] | None
+    ed: int
+    es: int
+    is_sequence: bool
 
 
 # ---- writing -------------------------------------------------------------------------------------------------------
@@ -32,8 +48,12 @@ def write_clip(clip: Clip, root: Path) -> None:
     """Writes one clip as root/patientNNNN/patientNNNN_{view}_{ED,ES,half_sequence}{,_gt}.nii.gz and Info_{view}.cfg.
 
     The half sequence spans ED..ES inclusive in time order (so it runs ES -> ED where ES comes first); frames outside
-    are not kept. A mask is written where the frame is labelled, half_sequence_gt only if every frame of it is. The
+    are not kept. A mask is written where the frame has a reference, half_sequence_gt only if every frame has one. The
     bytes depend on the clip alone. Each file appears whole or not at all.
+
+    Args:
+        clip: a clip of a CAMUS view with ED and ES known.
+        root: the folder of the tree.
 
     Raises:
         ValueError: the view is not one of CAMUS, or ED and ES are unknown, equal or outside the clip.
@@ -46,7 +66,7 @@ def write_clip(clip: Clip, root: Path) -> None:
         raise ValueError(f"{clip.record_id}: ED {ed} and ES {es} must be two different frames of {len(clip)}")
     span = slice(min(ed, es), max(ed, es) + 1)
     folder = make_folder(Path(root) / clip.patient_id)
-    for name, kept, labelled in (
+    for name, kept, has_mask in (
         ("ED", ed, clip.has_reference[ed]),
         ("ES", es, clip.has_reference[es]),
         ("half_sequence", span, clip.has_reference[span].all()),
@@ -54,10 +74,10 @@ def write_clip(clip: Clip, root: Path) -> None:
         stem = folder / f"{clip.patient_id}_{clip.view}_{name}"
         write_atomically(Path(f"{stem}.nii.gz"), nifti_bytes(clip.frames[kept], clip.spacing_mm))
         mask_path = Path(f"{stem}_gt.nii.gz")
-        if labelled:
+        if has_mask:
             write_atomically(mask_path, nifti_bytes(clip.label_map[kept], clip.spacing_mm))
         else:
-            mask_path.unlink(missing_ok=True)  # of an earlier clip of the same name
+            mask_path.unlink(missing_ok=True)  # an earlier clip of the same name may have left one
     fields = {"ED": int(ed - span.start + 1), "ES": int(es - span.start + 1), "NbFrame": int(span.stop - span.start)}
     fields |= {"ImageQuality": clip.quality, "EF": clip.ef_percent, "FrameRate": clip.fps}
     fields |= dict(zip(("LVedv", "LVesv"), clip.volumes_ml or (None, None), strict=True))
@@ -70,14 +90,14 @@ def write_clip(clip: Clip, root: Path) -> None:
 
 
 def write_split(root: Path, subgroups: Mapping[str, Sequence[str]]) -> None:
-    """Writes root/database_split/subgroup_{training,validation,testing}.txt, one patient a line.
+    """Writes root/database_split/subgroup_{training,validation,testing}.txt, one patient on each line.
 
     Args:
         root: the folder that holds the patients, or its parent where that folder is called database_nifti.
         subgroups: patient ids by "training" ("train"), "validation", "testing" ("test"); absent ones are written empty.
 
     Raises:
-        ValueError: another name of a subgroup.
+        ValueError: a subgroup has another name.
     """
     named = {SPLIT_FILES.get(name, name): ids for name, ids in subgroups.items()}
     if unknown := set(named) - set(SPLIT_FILES.values()):
@@ -91,60 +111,44 @@ def write_split(root: Path, subgroups: Mapping[str, Sequence[str]]) -> None:
 
 
 def read(entry: Entry, *, sequence: bool = True) -> Clip:
-    """The frames from ED to ES (ED first, whatever the order on disk), or ED and ES alone as a clip of two frames.
+    """Reads the frames from ED to ES (ED first, whatever the order on disk), or ED and ES alone as a clip of two.
 
-    The half sequence is used if it is there and `sequence` holds; else the two frames, whose `fps` is None since they
-    are not neighbours in time. A frame without a mask file is not labelled. Spacing is None unless the header gives mm.
+    The half sequence is read if it is there and `sequence` holds; else the two frames, whose `fps` is None since they
+    are not neighbours in time. A frame without a mask file has no reference. The spacing is None unless the header
+    gives it in mm.
+
+    Args:
+        entry: what `index` gave.
+        sequence: False reads ED and ES alone.
 
     Raises:
-        UnreadableRecord: "truncated file", "zero frames", "frames of another size", "grey level out of range", "mask of
-            another size", "label out of range", "empty mask", "ED or ES missing", "ED equals ES", "ED not in sequence",
-            "cfg garbled", "axes transposed" (checked where the ED or the ES mask has an atrium: `check_anatomy`), "not
-            a grey image", "not readable".
-        ImportError: the .mhd layout without SimpleITK.
+        UnreadableRecord: with one of the reasons "truncated file", "zero frames", "frames of another size", "grey level
+            out of range", "mask of another size", "label out of range", "empty mask", "ED or ES missing", "ED equals
+            ES", "ED not in sequence", "cfg garbled", "axes transposed" (checked where the ED or the ES mask has an
+            atrium: `check_anatomy`), "not a grey image" and "not readable".
+        ImportError: the .mhd layout needs SimpleITK, which is not installed.
     """
     info = _read_info(entry)
-    found = _load(entry, SEQUENCES[entry.layout]) if sequence else None
-    if found is not None:
-        (frames, spacing_mm), sequence_masks = found, _load(entry, "half_sequence_gt")
-        ed, es = _ends(entry, frames, info)
-    else:
-        pair = [_load(entry, name) for name in ("ED", "ES")]
-        if pair[0] is None or pair[1] is None:
-            raise _fault(entry, "ED or ES missing", f"{entry.path} needs {entry.record_id}_ED and _ES, or a sequence")
-        images, (spacing_mm, _) = zip(*pair, strict=True)
-        if images[0].shape != images[1].shape or len(images[0]) != 1:
-            detail = f"ED {images[0].shape}, ES {images[1].shape}, expected (1, h, w) twice"
-            raise _fault(entry, "frames of another size", detail)
-        frames, sequence_masks, (ed, es) = np.concatenate(images), None, (0, 1)
-    if frames.dtype != np.uint8:
-        if not (frames.min() >= 0 and frames.max() <= 255):
-            raise _fault(entry, "grey level out of range", f"{frames.min()}..{frames.max()}, expected 0..255: rescale")
-        frames = np.rint(frames).astype(np.uint8)
-    masks, labelled = np.zeros(frames.shape, np.uint8), np.zeros(len(frames), bool)
-    if sequence_masks is not None:
-        masks, labelled = check_masks(sequence_masks[0], frames.shape, entry.record_id), ~labelled
-    else:
-        for place, name in ((ed, "ED_gt"), (es, "ES_gt")):
-            if (mask := _load(entry, name)) is not None:
-                masks[place] = check_masks(mask[0], (1, *frames.shape[1:]), entry.record_id)[0]
-                labelled[place] = True
-    for place, name in ((ed, "ED"), (es, "ES")):
-        if labelled[place] and not (masks[place] == ENDOCARDIUM).any():
+    loaded = _load_frames(entry, info, sequence=sequence)
+    ed, es, frames = loaded.ed, loaded.es, _as_grey_levels(entry, loaded.pixels)
+    label_map, has_reference = _load_masks(entry, loaded, frames.shape)
+    for index, name in ((ed, "ED"), (es, "ES")):
+        if has_reference[index] and not (label_map[index] == ENDOCARDIUM).any():
             raise _fault(entry, "empty mask", f"the {name} mask has no label {ENDOCARDIUM}, the LV endocardium")
-    if ed == es or (found is None and (frames[0] == frames[1]).all() and (masks[0] == masks[1]).all()):
+    are_equal = not loaded.is_sequence and (frames[0] == frames[1]).all() and (label_map[0] == label_map[1]).all()
+    if ed == es or are_equal:
         raise _fault(entry, "ED equals ES", "they are the same frame: look at Info_*.cfg and at the two images")
-    for place in (ed, es):
-        check_anatomy(masks[place], entry.record_id)
+    for index in (ed, es):
+        check_anatomy(label_map[index], entry.record_id)
     order = np.arange(ed, es + 1) if ed < es else np.arange(ed, es - 1, -1)
     return Clip(
         frames=frames[order],
-        label_map=masks[order],
-        has_reference=labelled[order],
+        label_map=label_map[order],
+        has_reference=has_reference[order],
         ed_index=0,
         es_index=len(order) - 1,
-        spacing_mm=spacing_mm,
-        fps=info.get("framerate") if found else None,
+        spacing_mm=loaded.spacing_mm,
+        fps=info.get("framerate") if loaded.is_sequence else None,
         patient_id=entry.patient_id,
         view=entry.view,
         quality=info.get("imagequality"),
@@ -154,12 +158,12 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
 
 
 def has_cfg(entry: Entry) -> bool:
-    """Whether Info_{view}.cfg is there."""
+    """Says whether Info_{view}.cfg is there."""
     return os.path.isfile(entry.path / f"Info_{entry.view}.cfg")  # Path.is_file raises in a folder of no permission
 
 
 def es_first(entry: Entry) -> bool | None:
-    """Whether the sequence on disk runs from ES to ED, which `read` turns round; None where there is no sequence.
+    """Says whether the sequence on disk runs from ES to ED, so that `read` reverses it; None without a sequence.
 
     Raises:
         UnreadableRecord: as `read`.
@@ -167,10 +171,48 @@ def es_first(entry: Entry) -> bool | None:
     info, name = _read_info(entry), f"{entry.record_id}_{SEQUENCES['nifti']}.nii.gz"
     if "ed" in info and entry.layout == "nifti":
         return info["es"] < info["ed"] if os.path.isfile(entry.path / name) else None
-    if (found := _load(entry, SEQUENCES[entry.layout])) is None:
+    if (image := _load(entry, SEQUENCES[entry.layout])) is None:
         return None
-    ed, es = _ends(entry, found[0], info)
+    ed, es = _find_ends(entry, image.pixels, info)
     return es < ed
+
+
+def _load_frames(entry: Entry, info: dict, *, sequence: bool) -> _Frames:
+    """Reads the half sequence if it is wanted and there, else the images of ED and ES."""
+    image = _load(entry, SEQUENCES[entry.layout]) if sequence else None
+    if image is not None:
+        ed, es = _find_ends(entry, image.pixels, info)
+        return _Frames(image.pixels, image.spacing_mm, ed, es, is_sequence=True)
+    ed_image, es_image = _load(entry, "ED"), _load(entry, "ES")
+    if ed_image is None or es_image is None:
+        raise _fault(entry, "ED or ES missing", f"{entry.path} needs {entry.record_id}_ED and _ES, or a sequence")
+    shapes = ed_image.pixels.shape, es_image.pixels.shape
+    if shapes[0] != shapes[1] or shapes[0][0] != 1:
+        raise _fault(entry, "frames of another size", f"ED {shapes[0]}, ES {shapes[1]}, expected (1, h, w) twice")
+    pixels = np.concatenate([ed_image.pixels, es_image.pixels])
+    return _Frames(pixels, ed_image.spacing_mm, ed=0, es=1, is_sequence=False)
+
+
+def _as_grey_levels(entry: Entry, pixels: Shaped[np.ndarray, "t h w"]) -> UInt8[np.ndarray, "t h w"]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if not (pixels.min() >= 0 and pixels.max() <= 255):
+        raise _fault(entry, "grey level out of range", f"{pixels.min()}..{pixels.max()}, expected 0..255: rescale")
+    return np.rint(pixels).astype(np.uint8)
+
+
+def _load_masks(
+    entry: Entry, frames: _Frames, shape: tuple[int, ...]
+) -> tuple[UInt8[np.ndarray, "t h w"], Bool[np.ndarray, " t"]]:
+    """Reads the masks that exist: label maps of all frames, and which of them have one."""
+    if frames.is_sequence and (masks := _load(entry, "half_sequence_gt")) is not None:
+        return check_masks(masks.pixels, shape, entry.record_id), np.ones(shape[0], bool)
+    label_map, has_reference = np.zeros(shape, np.uint8), np.zeros(shape[0], bool)
+    for index, name in ((frames.ed, "ED_gt"), (frames.es, "ES_gt")):
+        if (mask := _load(entry, name)) is not None:
+            label_map[index] = check_masks(mask.pixels, (1, *shape[1:]), entry.record_id)[0]
+            has_reference[index] = True
+    return label_map, has_reference
 
 
 def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:
@@ -178,7 +220,7 @@ def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:
 
 
 def _read_info(entry: Entry) -> dict:
-    """Info_{view}.cfg by lower-case key: those of `NUMBERS`, and imagequality. Empty without the file."""
+    """Reads Info_{view}.cfg by lower-case key: those of `NUMBERS`, and imagequality. Empty without the file."""
     path = entry.path / f"Info_{entry.view}.cfg"
     if not has_cfg(entry):
         return {}
@@ -203,8 +245,8 @@ def _read_info(entry: Entry) -> dict:
     return info
 
 
-def _ends(entry: Entry, frames: Shaped[np.ndarray, "t h w"], info: dict) -> tuple[int, int]:
-    """The indices of ED and ES: those of the cfg, else the two ends of the sequence, told apart by the ED image."""
+def _find_ends(entry: Entry, frames: Shaped[np.ndarray, "t h w"], info: dict) -> tuple[int, int]:
+    """Returns the indices of ED and ES: those of the cfg, else the two ends, told apart by the ED image."""
     n = len(frames)
     if "ed" in info:
         ed, es = int(info["ed"]) - 1, int(info["es"]) - 1
@@ -215,13 +257,13 @@ def _ends(entry: Entry, frames: Shaped[np.ndarray, "t h w"], info: dict) -> tupl
     if (ed_image := _load(entry, "ED")) is None:
         raise _fault(entry, "ED or ES missing", "neither Info_*.cfg nor an ED image tells which frame is ED: add one")
     for ed, es in ((0, n - 1), (n - 1, 0)):
-        if np.array_equal(frames[ed], ed_image[0][0]):
+        if np.array_equal(frames[ed], ed_image.pixels[0]):
             return ed, es
     raise _fault(entry, "ED not in sequence", "without Info_*.cfg the ED image must be the first or last frame")
 
 
-def _load(entry: Entry, kind: str) -> tuple[Shaped[np.ndarray, "t h w"], tuple[float, float] | None] | None:
-    """One image as (t, row, column) with (row_mm, column_mm), or None if it is not there."""
+def _load(entry: Entry, kind: str) -> LoadedImage | None:
+    """Reads one image of the record; None where it is not there."""
     path = entry.path / f"{entry.record_id}_{kind}{'.nii.gz' if entry.layout == 'nifti' else '.mhd'}"
     if not os.path.isfile(path):
         return None

@@ -1,4 +1,4 @@
-"""Which records a CAMUS tree holds, and which split each patient belongs to."""
+"""Finds the records of a CAMUS tree, and the split that each patient belongs to."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_pipelines import splits
-from data_pipelines.records import VIEWS, Skipped
+from data_pipelines.records import VIEWS, Index, Skipped
+from data_pipelines.splits import PatientSplits
 
-SPLIT_FILES = {"train": "training", "validation": "validation", "test": "testing"}
+SPLIT_FILES: dict[str, str] = dict(zip(splits.SPLITS, ("training", "validation", "testing"), strict=True))
 SCHEMES = ("auto", "official", "number", "ratio")
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """Where one record lies: `path` is the patient's folder, `layout` is "nifti" or "mhd"."""
+    """Where one record lies: one apical view of one patient.
+
+    Attributes:
+        record_id: patient_id and view, e.g. "patient0001_4CH".
+        patient_id: e.g. "patient0001".
+        view: "2CH" or "4CH".
+        path: the patient's folder.
+        layout: "nifti" (the official release) or "mhd" (the older one).
+    """
 
     record_id: str
     patient_id: str
@@ -26,10 +35,8 @@ class Entry:
     layout: str
 
 
-def index(
-    root: Path, split: str, *, scheme: str = "auto", views: Sequence[str] = VIEWS
-) -> tuple[list[Entry], list[Skipped]]:
-    """The records of a split, sorted by record_id, and what is missing from it.
+def index(root: Path, split: str, *, scheme: str = "auto", views: Sequence[str] = VIEWS) -> Index[Entry]:
+    """Lists the records of a split, sorted by record id, and what is missing from it.
 
     Args:
         root: the folder that holds patient0001, ..., or its parent with database_nifti/.
@@ -39,8 +46,8 @@ def index(
 
     Raises:
         FileNotFoundError: `root`, or the files that the scheme needs, are missing.
-        ValueError: no patient folder, an empty split, an unknown split or scheme; as `SplitError` what
-            `patient_splits` raises.
+        ValueError: there is no patient folder, the split is empty, the split or the scheme is unknown.
+        SplitError: as `patient_splits`.
     """
     if split not in (*SPLIT_FILES, "all"):
         raise ValueError(f"split {split!r} is not one of {[*SPLIT_FILES, 'all']}")
@@ -48,10 +55,10 @@ def index(
     if split == "all" and scheme in ("auto", "number", "ratio"):
         wanted = list(present)
     else:
-        scheme, groups = _groups(patients, present, scheme)
-        wanted = list(present) if split == "all" else groups[split]
+        assigned = _assign_splits(patients, present, scheme)
+        wanted = list(present) if split == "all" else assigned.patients[split]
         if not wanted:
-            raise splits.SplitError(splits.empty_split(split, scheme, patients, groups))
+            raise splits.empty_split(split, assigned, patients)
     entries, skipped = [], []
     for patient_id in sorted(wanted):
         try:
@@ -72,62 +79,66 @@ def index(
                 skipped.append(Skipped(record_id, "view missing", detail))
             else:
                 skipped.append(Skipped(record_id, "patient missing", f"split {split!r} names it, {patients} lacks it"))
-    return sorted(entries, key=lambda e: e.record_id), skipped
+    return Index(sorted(entries, key=lambda entry: entry.record_id), skipped)
 
 
-def patient_splits(root: Path, scheme: str = "auto") -> tuple[str, dict[str, list[str]]]:
-    """The scheme used, and the patients of "train", "validation" and "test" by it.
+def patient_splits(root: Path, scheme: str = "auto") -> PatientSplits:
+    """Assigns every patient to a split.
 
     Args:
         root: the folder that holds the patients, or its parent with database_nifti/.
         scheme: "official" (database_split/*.txt), "number" (1-350 train, 351-400 validation, 401-500 test; only for a
             tree numbered like that), "ratio" (7:1:2 in the order of the patients' numbers, for any other tree; it
             depends on which patients are there), "auto" (official if its three files exist, else number), or the path
-            of a split file or folder (`data_pipelines.formats.splits`).
+            of a split file or folder (`data_pipelines.splits`).
 
     Raises:
         FileNotFoundError: `root`, or the files that the scheme needs, are missing.
-        SplitError (a ValueError): a patient in two splits, a number that the scheme does not know, a split file that
-            is garbled or names a patient that is not there.
-        ValueError: no patient folder, an unknown scheme.
+        SplitError: a patient is in two splits, the scheme does not know a number, or a split file is garbled or names
+            a patient that is not there.
+        ValueError: there is no patient folder, or the scheme is unknown.
     """
-    return _groups(*_patients(Path(root)), scheme)
+    return _assign_splits(*_patients(Path(root)), scheme)
 
 
 def _patients(root: Path) -> tuple[Path, dict[str, Path]]:
-    """The folder that holds the patients, and the folder of each, by number."""
+    """Returns the folder that holds the patients, and the folder of each patient, by number."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; looked for patient0001, ... and database_nifti/ in it")
     folder = root / "database_nifti" if (root / "database_nifti").is_dir() else root
-    present = {p.name: p for p in folder.iterdir() if re.fullmatch(r"patient\d+", p.name) and p.is_dir()}
+    present = {path.name: path for path in folder.iterdir() if re.fullmatch(r"patient\d+", path.name) and path.is_dir()}
     if not present:
-        found = sorted(p.name for p in folder.iterdir())
+        others = sorted(path.name for path in folder.iterdir())
         raise ValueError(
-            f"{folder} holds no patientNNNN folder; found {len(found)} others: {found[:8]}: give the "
+            f"{folder} holds no patientNNNN folder; found {len(others)} others: {others[:8]}: give the "
             "folder with patient0001, ... or its parent with database_nifti/"
         )
     return folder, dict(sorted(present.items()))
 
 
-def _groups(patients: Path, present: Mapping[str, Path], scheme: str) -> tuple[str, dict[str, list[str]]]:
+def _assign_splits(patients: Path, present: Mapping[str, Path], scheme: str) -> PatientSplits:
     parent = [patients.parent] if patients.name == "database_nifti" else []
     folders = [folder / "database_split" for folder in (patients, *parent)]
-    complete = [f for f in folders if all((f / f"subgroup_{name}.txt").is_file() for name in SPLIT_FILES.values())]
+    complete = [
+        folder
+        for folder in folders
+        if all((folder / f"subgroup_{name}.txt").is_file() for name in SPLIT_FILES.values())
+    ]
     numbers = {patient_id: int(patient_id.removeprefix("patient")) for patient_id in present}
     if scheme == "official" or (scheme == "auto" and complete):
         if not complete:
             raise FileNotFoundError(
-                f"no subgroup_{{training,validation,testing}}.txt in {[str(f) for f in folders]}: "
+                f"no subgroup_{{training,validation,testing}}.txt in {[str(folder) for folder in folders]}: "
                 "add the files of the release, or use scheme='number'"
             )
-        files = {key: complete[0] / f"subgroup_{name}.txt" for key, name in SPLIT_FILES.items()}
-        groups = {key: splits.read_text(file).split() for key, file in files.items()}
+        files = {split: complete[0] / f"subgroup_{name}.txt" for split, name in SPLIT_FILES.items()}
+        groups = {split: splits.read_text(file).split() for split, file in files.items()}
         splits.check_once(groups, complete[0])
-        return "official", groups
+        return PatientSplits("official", groups)
     if scheme in ("auto", "number"):
-        return "number", splits.by_camus_number(numbers, patients)
+        return PatientSplits("number", splits.by_camus_number(numbers, patients))
     if scheme == "ratio":
-        return "ratio", splits.by_ratio(numbers, patients)
+        return PatientSplits("ratio", splits.by_ratio(numbers, patients))
     if not Path(scheme).expanduser().exists():
         raise FileNotFoundError(f"scheme {scheme!r} is neither one of {SCHEMES} nor a split file or folder that exists")
-    return scheme, splits.read_splits(Path(scheme), present.keys())
+    return PatientSplits(scheme, splits.read_splits(Path(scheme), present.keys()))

@@ -1,4 +1,8 @@
-"""Cines without labels: any readable file (`clips`), DICOM, moving pictures, and the sector in the picture."""
+"""Cines without labels, from any readable file.
+
+`clips` finds and reads them, `dicom` and `moving_pictures` decode files to a `recording`, `sector` finds the ultrasound
+in the picture and brings masks back onto it.
+"""
 
 from data_pipelines.formats.cine.clips import Cine, index, load, read, record_name
 

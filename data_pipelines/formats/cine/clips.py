@@ -1,7 +1,7 @@
-"""Any apical cine on disk -> `Clip`: DICOM, MP4, AVI, MOV, MKV, NIfTI, or a folder of PNG frames.
+"""Reads any apical cine as a `Clip`: DICOM, MP4, AVI, MOV, MKV, NIfTI, or a folder of PNG frames.
 
-`index` finds the cines below a folder, `read` gives one as a clip cropped to the ultrasound sector, without masks, ED
-or ES. `load` gives with it what a caller needs to bring masks back onto the original picture (`sector.place_back`).
+`index` finds the cines below a folder. `read` gives one as a clip cropped to the ultrasound sector, without masks, ED
+or ES. `load` also gives what brings masks back onto the original picture (`sector.place_back`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from data_pipelines.formats.cine import dicom, sector
 from data_pipelines.formats.cine.moving_pictures import natural_order, png_names, read_nifti, read_pngs, read_video
 from data_pipelines.formats.cine.recording import Recording
-from data_pipelines.records import Clip, Skipped, UnreadableRecord
+from data_pipelines.records import Clip, Index, Skipped, UnreadableRecord
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -26,11 +26,11 @@ MASK_ENDINGS = tuple(f"_gt{suffix}" for suffix in NIFTI_SUFFIXES)  # CAMUS' name
 
 @dataclasses.dataclass(frozen=True)
 class Cine:
-    """A clip and where its pixels lie in the file.
+    """A clip and where its pixels lie in the original picture.
 
     Attributes:
-        clip: cropped to the sector; masks 0, nothing labelled, ED and ES None.
-        sector: its box and mask in the original picture, with a warning where it could not be found.
+        clip: the frames cropped to the sector; without masks, ED and ES are None.
+        sector: box and mask of the sector in the original picture, with a warning where it could not be found.
         shape: (h, w) of the original picture.
         notes: where grey levels, fps and spacing come from, and the sector's warning if there is one.
     """
@@ -42,16 +42,16 @@ class Cine:
 
 
 def record_name(path: Path) -> str:
-    """The file's or folder's name without the suffix of a cine: the clip's patient_id."""
+    """Returns the name of a file or folder without the suffix of a cine: the patient_id of the clip."""
     return path.name[: -len(suffix)] if (suffix := _suffix(path)) else path.name
 
 
-def index(root: Path) -> tuple[list[Path], list[Skipped]]:
-    """The cines below a folder, in natural order, and the files that are none. Nothing is decoded.
+def index(root: Path) -> Index[Path]:
+    """Lists the cines below a folder, in natural order, and the files that are none. Nothing is decoded.
 
     A cine is a file with one of `SUFFIXES`, a file of another name that begins like DICOM (exports name them IM0001),
     or a folder that holds PNG files. Left out by name are "unsupported suffix" and "a mask, not a picture" (_gt of
-    CAMUS); hidden files and DICOMDIR are passed over. A single file is an index of one, whatever it is.
+    CAMUS); hidden files and DICOMDIR are ignored. A single file is an index of one, whatever it is.
 
     Raises:
         FileNotFoundError: there is no `root`.
@@ -59,43 +59,51 @@ def index(root: Path) -> tuple[list[Path], list[Skipped]]:
     """
     root = Path(root)
     if root.is_file():
-        return [root], []
+        return Index([root], [])
     if not root.is_dir():
         raise FileNotFoundError(f"{root} does not exist: give a cine or a folder with cines")
-    found: list[Path] = []
+    paths: list[Path] = []
     skipped: list[Skipped] = []
     for folder, folders, names in os.walk(root):
         folders[:] = natural_order([name for name in folders if not name.startswith(".")])
         if png_names(Path(folder)):
-            found.append(Path(folder))
-        for name in natural_order([n for n in names if not n.startswith(".") and n.upper() != "DICOMDIR"]):
+            paths.append(Path(folder))
+        visible = [name for name in names if not name.startswith(".") and name.upper() != "DICOMDIR"]
+        for name in natural_order(visible):
             path = Path(folder) / name
             if name.lower().endswith(MASK_ENDINGS):
                 skipped.append(Skipped(record_name(path), "a mask, not a picture", f"{path} ends like a CAMUS mask"))
             elif _suffix(path) or _begins_like_dicom(path):
-                found.append(path)
+                paths.append(path)
             elif not name.lower().endswith(".png"):
                 skipped.append(Skipped(name, "unsupported suffix", f"{path}: a cine is {', '.join(SUFFIXES)} or PNGs"))
-    if not found and not skipped:
+    if not paths and not skipped:
         raise ValueError(f"{root} holds no file: give a cine ({', '.join(SUFFIXES)}) or a folder with cines or PNGs")
-    return found, skipped
+    return Index(paths, skipped)
 
 
 def read(path: Path) -> Clip:
-    """One cine, cropped to its ultrasound sector and black around it.
+    """Reads one cine, cropped to its ultrasound sector and black around it.
 
     Raises:
-        UnreadableRecord: "file missing", "unsupported suffix", "one frame only", and the reasons of `dicom.read`,
-            `read_video`, `read_nifti` and `read_pngs`.
+        UnreadableRecord: with one of the reasons "file missing", "unsupported suffix" and "one frame only", or of those
+            of `dicom.read`, `read_video`, `read_nifti` and `read_pngs`.
     """
     return load(path).clip
 
 
 def load(path: Path, *, crop: bool = True) -> Cine:
-    """As `read`, with the sector, the original size, and the notes; `crop=False` keeps the whole picture.
+    """Reads one cine with its sector, its original size and notes on where its values come from.
 
-    `spacing_mm` is that of the original pixels, which cropping does not change. patient_id is the name of the file,
-    never one from its header.
+    The spacing of the clip is that of the original pixels, which cropping does not change. Its patient_id is the name
+    of the file, never one from its header.
+
+    Args:
+        path: a file, or a folder of PNG frames.
+        crop: False keeps the whole picture.
+
+    Raises:
+        UnreadableRecord: as `read`.
     """
     path = Path(path)
     name = record_name(path)
@@ -108,8 +116,8 @@ def load(path: Path, *, crop: bool = True) -> Cine:
     if (count := len(recording.frames)) < 2:
         raise UnreadableRecord(name, "one frame only", f"{path} holds {count} frame, expected a cine")
     height, width = recording.frames.shape[1:]
-    place = sector.find(recording.frames, recording.limit) if crop else sector.whole(height, width)
-    frames = sector.crop(recording.frames, place)
+    area = sector.find(recording.frames, recording.limit) if crop else sector.whole(height, width)
+    frames = sector.crop(recording.frames, area)
     clip = Clip(
         frames=frames,
         label_map=np.zeros_like(frames),
@@ -121,7 +129,7 @@ def load(path: Path, *, crop: bool = True) -> Cine:
         patient_id=name,
         view=recording.view,
     )
-    return Cine(clip, place, (height, width), (*recording.notes, *filter(None, [place.warning])))
+    return Cine(clip, area, (height, width), (*recording.notes, *filter(None, [area.warning])))
 
 
 def _open(path: Path, name: str) -> Recording:
@@ -141,13 +149,13 @@ def _open(path: Path, name: str) -> Recording:
 
 
 def _suffix(path: Path) -> str:
-    """The suffix of a cine in lower case, or ""."""
+    """Returns the suffix of a cine in lower case, or ""."""
     lower = path.name.lower()
     return next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), "")
 
 
 def _begins_like_dicom(path: Path) -> bool:
-    """The 128 bytes of preamble, then DICM."""
+    """Looks for the 128 bytes of preamble, then DICM."""
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"

@@ -1,4 +1,4 @@
-"""DICOM multi-frame ultrasound (PS3.3 C.8.5) as a `Recording`: grey frames, frame rate, spacing, view, 2D region.
+"""Reads DICOM multi-frame ultrasound (PS3.3 C.8.5): grey frames, frame rate, spacing, view and 2D region.
 
 Only the elements named here are read from a file: no name, id or date of a patient enters the memory. Spacing comes
 from the Sequence of Ultrasound Regions or from Pixel Spacing; nothing else is a calibration, and nothing is guessed.
@@ -76,7 +76,7 @@ TWO_DIMENSIONAL, TISSUE, CENTIMETRES = 1, 1, 3  # Region Spatial Format, Region 
 VIEW_CODES = {"399214001": "4CH", "G-A19C": "4CH", "399232001": "2CH", "G-A19B": "2CH"}  # SNOMED CT and RT
 VIEW_NAME = re.compile(r"\b(?:apical[\s_-]*|ap?)(2|two|4|four)[\s_-]*c(?:h|hamber)?s?\b", re.IGNORECASE)
 _ONE_AT_A_TIME = threading.Lock()  # collecting warnings changes the state of the whole process
-# pydicom has no common error: what it and its decoders make of a broken file is one of these
+# pydicom has no common error: on a broken file it and its decoders raise one of these
 DAMAGED = (
     ValueError,
     TypeError,
@@ -95,15 +95,20 @@ DAMAGED = (
 
 
 def read(path: Path, record_id: str) -> Recording:
-    """The frames of a DICOM ultrasound cine as grey levels, luminance where they are coloured.
+    """Reads the frames of a DICOM ultrasound cine as grey levels, by luminance where they are coloured.
 
     YBR gives its Y, RGB and palettes 0.299 R + 0.587 G + 0.114 B: a colour Doppler overlay becomes grey with the tissue
-    around it. 8-bit greys are taken as stored, others through the file's window (VOI), or the bits stored without one.
+    around it. 8-bit grey levels are taken as stored; others pass the file's window (VOI), or are scaled by the bits
+    stored where there is none.
+
+    Args:
+        path: the file.
+        record_id: the record, for the message of a fault.
 
     Raises:
-        UnreadableRecord: "not a DICOM file", "not ultrasound", "three-dimensional volume", "no pixel data", "one frame
-            only", "zero frames", "no two-dimensional tissue region", "compression not supported", "pixel format not
-            supported", "header garbled", "truncated file".
+        UnreadableRecord: with one of the reasons "not a DICOM file", "not ultrasound", "three-dimensional volume", "no
+            pixel data", "one frame only", "zero frames", "no two-dimensional tissue region", "compression not
+            supported", "pixel format not supported", "header garbled" and "truncated file".
     """
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # caught, not shown: pydicom's warnings quote the values of the header
@@ -137,17 +142,17 @@ def read(path: Path, record_id: str) -> Recording:
     return Recording(frames, fps, spacing_mm, view, limit, (grey_note, rate_note, spacing_note))
 
 
-def _truncated(path: Path, record_id: str, found: object) -> UnreadableRecord:
-    return UnreadableRecord(record_id, "truncated file", f"{path}: {found}: fetch it again")
+def _truncated(path: Path, record_id: str, symptom: str) -> UnreadableRecord:
+    return UnreadableRecord(record_id, "truncated file", f"{path}: {symptom}: fetch it again")
 
 
 def _kind(error: Exception) -> str:
-    """The kind of an error. Its text may quote bytes of the header; it stays in `__cause__`."""
+    """Names the type of an error. Its text, which may quote bytes of the header, stays in `__cause__`."""
     return type(error).__name__
 
 
 def _check(header: pydicom.Dataset, path: Path, record_id: str) -> int:
-    """The number of frames, after what makes a file no cine of ultrasound."""
+    """Checks that the file is an ultrasound cine, and returns its number of frames."""
     modality, sop_class = header.get("Modality"), str(header.get("SOPClassUID", ""))
     if modality != "US" and not (modality in (None, "", "OT") and sop_class in ULTRASOUND_CLASSES):
         detail = f"{path} has Modality {modality!r}, expected 'US': leave it out"
@@ -166,7 +171,10 @@ def _check(header: pydicom.Dataset, path: Path, record_id: str) -> int:
 
 
 def _fps(header: pydicom.Dataset) -> tuple[float | None, str]:
-    """Frames a second: Frame Time, else Frame Time Vector (median), Cine Rate, Recommended Display Frame Rate."""
+    """Reads the frame rate and says where it comes from.
+
+    Frame Time comes first, then Frame Time Vector (median), Cine Rate and Recommended Display Frame Rate.
+    """
     if (time_ms := header.get("FrameTime")) and (fps := frame_rate(1000 / float(time_ms))):
         return fps, "fps from Frame Time"
     vector = header.get("FrameTimeVector")
@@ -185,7 +193,7 @@ def _fps(header: pydicom.Dataset) -> tuple[float | None, str]:
 def _geometry(
     header: pydicom.Dataset, record_id: str
 ) -> tuple[tuple[slice, slice] | None, tuple[float, float] | None, str]:
-    """The box (rows, columns) of the largest two-dimensional tissue region, and (row_mm, column_mm)."""
+    """Reads the box (rows, columns) of the largest 2D tissue region, (row_mm, column_mm), and where that comes from."""
     regions = [
         region
         for region in header.get("SequenceOfUltrasoundRegions") or []
@@ -218,22 +226,22 @@ def _lengths(values: list[float]) -> bool:
 
 
 def _box(region: pydicom.Dataset, height: int, width: int) -> tuple[slice, slice]:
-    """(rows, columns) of a region within the picture; its corners are pixels of it, counted from 0."""
+    """Reads (rows, columns) of a region within the picture; its corners are pixels of it, counted from 0."""
     x0, y0, x1, y1 = (int(region.get(f"RegionLocation{name}") or 0) for name in ("MinX0", "MinY0", "MaxX1", "MaxY1"))
     top, left = min(max(y0, 0), height), min(max(x0, 0), width)
     return slice(top, max(top, min(y1 + 1, height))), slice(left, max(left, min(x1 + 1, width)))
 
 
 def _view(header: pydicom.Dataset) -> str:
-    """ "2CH" or "4CH" where View Code Sequence or View Name says apical two or four chambers, and they agree."""
+    """Reads "2CH" or "4CH" where View Code Sequence or View Name says so and they agree, else ""."""
     codes = {VIEW_CODES.get(str(item.get("CodeValue", ""))) for item in header.get("ViewCodeSequence") or []}
     names = {f"{'2' if n.lower() in ('2', 'two') else '4'}CH" for n in VIEW_NAME.findall(str(header.get("ViewName")))}
-    found = (codes | names) - {None}
-    return str(found.pop()) if len(found) == 1 else ""
+    views = (codes | names) - {None}
+    return str(views.pop()) if len(views) == 1 else ""
 
 
 def _frames(image: pydicom.Dataset, path: Path, record_id: str) -> tuple[UInt8[np.ndarray, "t h w"], str]:
-    """The pixels as grey levels, and how they were made."""
+    """Decodes the pixels as grey levels, and says how they were made."""
     if not image.get("PixelData"):
         raise UnreadableRecord(record_id, "no pixel data", f"{path} has a header but no Pixel Data: fetch it again")
     syntax = image.file_meta.get("TransferSyntaxUID")
@@ -258,11 +266,11 @@ def _frames(image: pydicom.Dataset, path: Path, record_id: str) -> tuple[UInt8[n
 
 
 class _Unsupported(Exception):
-    """A pixel format that has no reading here."""
+    """The pixel format cannot be read here."""
 
 
 def _scale(image: pydicom.Dataset, bits: int) -> str:
-    """What takes a grey sample to 0..255."""
+    """Says what brings a grey sample to 0..255."""
     if bits == 8 and not image.get("PixelRepresentation"):
         return "as stored"
     if image.get("VOILUTSequence"):
@@ -271,9 +279,9 @@ def _scale(image: pydicom.Dataset, bits: int) -> str:
 
 
 def _decode(image: pydicom.Dataset, interpretation: str, bits: int) -> Iterator[UInt8[np.ndarray, "h w"]]:
-    """Frame by frame, so that one colour frame at a time is in memory."""
+    """Yields grey frames one by one, so that one colour frame at a time is in memory."""
     for pixels, properties in _decoded(image):
-        # what the decoder found counts: pydicom corrects it by the JPEG header, and JPEG 2000 comes back as RGB
+        # what the decoder reports counts: pydicom corrects it by the JPEG header, and JPEG 2000 comes back as RGB
         colours = str(properties["photometric_interpretation"])
         if interpretation.startswith("MONOCHROME") and pixels.ndim == 2:
             grey = _grey(pixels, image, bits)
@@ -290,9 +298,9 @@ def _decode(image: pydicom.Dataset, interpretation: str, bits: int) -> Iterator[
 
 
 def _decoded(image: pydicom.Dataset) -> Iterator[tuple[np.ndarray, dict]]:
-    """pydicom's frames and what it found them to be.
+    """Yields pydicom's frames with the properties that it found.
 
-    Native frames one call each: pydicom 3.0 miscounts the bytes of YBR_FULL_422 after the first frame of one call.
+    Native frames take one call each: pydicom 3.0 miscounts the bytes of YBR_FULL_422 after the first frame of a call.
     """
     syntax = image.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
@@ -303,7 +311,7 @@ def _decoded(image: pydicom.Dataset) -> Iterator[tuple[np.ndarray, dict]]:
 
 
 def _grey(pixels: Shaped[np.ndarray, "h w"], image: pydicom.Dataset, bits: int) -> UInt8[np.ndarray, "h w"]:
-    """Samples to 0..255 as `_scale` says (window: PS3.3 C.11.2.1.2)."""
+    """Brings samples to 0..255 as `_scale` says (window: PS3.3 C.11.2.1.2)."""
     how = _scale(image, bits)
     if how == "as stored":
         return pixels.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Cines without a medical header as a `Recording`: video files, NIfTI (x, y, t), a folder of PNG pictures.
+"""Reads cines without a medical header as a `Recording`: video files, NIfTI (x, y, t), folders of PNG pictures.
 
 A video states its frame rate and no spacing; NIfTI states both if its units say what the numbers are; pictures neither.
 """
@@ -22,17 +22,23 @@ from data_pipelines.formats.camus.images import DAMAGED
 from data_pipelines.formats.cine.recording import Recording, frame_rate
 from data_pipelines.records import UnreadableRecord
 
-UNKNOWN_SIZE = 2**32  # in an AVI header: a stream of no stated length
-ENOUGH = 0.95  # of the stated frames: containers estimate the count, and an edit list may drop a few
-MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
-SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+UNKNOWN_SIZE = 2**32  # what an AVI header states for a stream of unknown length
+ENOUGH = (
+    0.95  # share of the stated frames that must decode: containers estimate the count, and an edit list may drop a few
+)
+MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
+SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
 def read_video(path: Path, record_id: str) -> Recording:
-    """MP4, AVI, MOV or MKV by OpenCV; luminance, the container's frame rate, no spacing.
+    """Reads MP4, AVI, MOV or MKV by OpenCV: luminance and the container's frame rate; there is no spacing.
+
+    Args:
+        path: the file.
+        record_id: the record, for the message of a fault.
 
     Raises:
-        UnreadableRecord: "truncated file" (also: not a video at all), "zero frames".
+        UnreadableRecord: "truncated file" (also: not a video at all) or "zero frames".
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -62,11 +68,17 @@ def read_video(path: Path, record_id: str) -> Recording:
 
 
 def read_nifti(path: Path, record_id: str) -> Recording:
-    """NIfTI-1 (x, y, t) or (x, y, 1, t), grey levels 0..255; spacing and fps where the header gives their units.
+    """Reads NIfTI-1 of shape (x, y, t) or (x, y, 1, t) with grey levels 0..255.
+
+    Spacing and frame rate are known where the header gives their units.
+
+    Args:
+        path: the file, compressed or not.
+        record_id: the record, for the message of a fault.
 
     Raises:
-        UnreadableRecord: "truncated file" (also: not NIfTI at all), "zero frames", "one frame only", "pixel format not
-            supported", "grey level out of range".
+        UnreadableRecord: with one of the reasons "truncated file" (also: not NIfTI at all), "zero frames", "one frame
+            only", "pixel format not supported" and "grey level out of range".
     """
     try:
         content = path.read_bytes()
@@ -91,7 +103,7 @@ def read_nifti(path: Path, record_id: str) -> Recording:
         detail = f"{path}: {pixels.min()}..{pixels.max()}, expected 0..255: rescale"
         raise UnreadableRecord(record_id, "grey level out of range", detail)
     frames = np.ascontiguousarray(rearrange(np.rint(pixels).astype(np.uint8), "x y t -> t y x"))
-    scale, second = MM.get(str(units[0])), SECONDS.get(str(units[1]))
+    scale, second = MM_PER_UNIT.get(str(units[0])), SECONDS_PER_UNIT.get(str(units[1]))
     spacing_mm = (zooms[1] * scale, zooms[0] * scale) if scale and min(zooms[:2]) > 0 else None
     fps = frame_rate(1 / (frame_time * second)) if second and frame_time > 0 else None
     notes = (
@@ -103,20 +115,31 @@ def read_nifti(path: Path, record_id: str) -> Recording:
 
 
 def natural_order(names: Sequence[str]) -> list[str]:
-    """Sorted with the numbers in the names as numbers: frame_2 before frame_10."""
-    return sorted(names, key=lambda n: ([(not d, int(d or 0), t) for d, t in re.findall(r"([0-9]+)|([^0-9]+)", n)], n))
+    """Sorts names with the numbers in them as numbers: frame_2 before frame_10."""
+
+    def key(name: str) -> tuple[list[tuple[bool, int, str]], str]:
+        parts = re.findall(r"([0-9]+)|([^0-9]+)", name)
+        return [(not digits, int(digits or 0), text) for digits, text in parts], name
+
+    return sorted(names, key=key)
 
 
 def png_names(folder: Path) -> list[str]:
-    """The PNG files of a folder in natural order; hidden ones are not pictures of a cine."""
-    return natural_order([n for n in os.listdir(folder) if n.lower().endswith(".png") and not n.startswith(".")])
+    """Lists the PNG files of a folder in natural order, without hidden ones."""
+    names = os.listdir(folder)
+    return natural_order([name for name in names if name.lower().endswith(".png") and not name.startswith(".")])
 
 
 def read_pngs(folder: Path, record_id: str) -> Recording:
-    """The PNG files of a folder in natural order as frames; luminance; 16 bits as a share of 65535.
+    """Reads the PNG files of a folder in natural order as frames: luminance; 16-bit levels are scaled from 65535.
+
+    Args:
+        folder: the folder.
+        record_id: the record, for the message of a fault.
 
     Raises:
-        UnreadableRecord: "empty folder", "truncated file" (also: not a PNG), "frames of another size".
+        UnreadableRecord: with one of the reasons "empty folder", "truncated file" (also: not a PNG) and "frames of
+            another size".
     """
     if not (names := png_names(folder)):
         raise UnreadableRecord(record_id, "empty folder", f"{folder} holds no PNG: give a folder of numbered frames")

@@ -1,6 +1,6 @@
-"""What a file of moving pictures gives before it is cropped: grey frames and what its header says of time and size.
+"""What the decoders of DICOM, video, NIfTI and PNG folders return: whole grey frames, frame rate and spacing.
 
-The readers of DICOM, video, NIfTI and PNG folders return a `Recording`; `cine` turns it into a `Clip`.
+`clips` crops a `Recording` and turns it into a `Clip`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
-FPS_LIMITS = (2.0, 1000.0)  # outside of them a frame rate is a default or an error of the writer, not echocardiography
+FPS_LIMITS = (2.0, 1000.0)  # a frame rate outside of them is a default or an error of the writer, not echocardiography
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Recording:
 
     Attributes:
         frames: grey levels 0..255, (t, h, w); row 0 is the top of the picture.
-        fps: frames per second, or None.
+        fps: frames per second, or None where it is not known.
         spacing_mm: (row_mm, column_mm), or None where the file does not say.
         view: "2CH", "4CH" or "".
-        limit: (rows, columns) outside of which the file says there is no ultrasound, or None.
-        notes: where grey levels, fps and spacing come from, and what is odd about the file. No personal data.
+        limit: (rows, columns) that the file gives as the region of ultrasound, or None.
+        notes: where grey levels, fps and spacing come from, and what is unusual in the file; no personal data.
     """
 
     frames: UInt8[np.ndarray, "t h w"]
@@ -36,5 +36,5 @@ class Recording:
 
 
 def frame_rate(fps: float) -> float | None:
-    """`fps` if it is finite and possible in echocardiography (2 to 1000 a second), else None."""
+    """Returns `fps` if it is finite and possible in echocardiography (2 to 1000 frames per second), else None."""
     return float(fps) if math.isfinite(fps) and FPS_LIMITS[0] <= fps <= FPS_LIMITS[1] else None

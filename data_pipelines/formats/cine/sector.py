@@ -1,7 +1,7 @@
-"""The ultrasound sector within a picture: the one large area whose speckle changes from frame to frame.
+"""Finds the ultrasound sector in a picture: the one large area whose speckle changes from frame to frame.
 
 Text, scales, logos and colour bars stand still; a sweeping ECG changes each pixel in few frames and is thin. What
-flickers in many frames, in one piece and not thin, is the sector; its convex hull fills the dark parts of the fan.
+flickers in many frames, in one piece that is not thin, is the sector; its convex hull fills the dark parts of the fan.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Int, Shaped, UInt8
 
-CHANGE_LEVELS = 2  # grey levels between neighbouring frames: more than a codec's noise on a still picture
-CHANGE_FRACTION = 0.25  # of the steps in time: a sector's pixel flickers in most, a sweeping trace in a few
+CHANGE_LEVELS = 2  # grey levels from frame to frame: more than a codec's noise on a still picture
+CHANGE_FRACTION = 0.25  # share of the steps: a pixel of the sector changes in most, one of a trace in a few
 STILL_STEP = 0.25  # a step that changes this much less than a busy one is a repeated frame and is left out
 BLACK = 8  # grey levels: the background of a screen, with a codec's noise
 MARK = 40  # grey levels: text, scales and traces are brighter
-OUTSIDE = 0.03  # of the sector: how far the hull of all that is bright may go beyond it in a picture cropped already
-STRUCTURE = 0.012  # of the shorter side, pixels: what is thinner than twice this is no part of the sector
-PART = 0.1  # of the largest piece's area: smaller pieces are not of the sector
-TWIN = 0.4  # of the largest piece's area: a second piece as large as this, and as compact, is a picture of its own
+OUTSIDE = 0.03  # share of the sector's area: how far bright pixels may go beyond it in a picture cropped already
+STRUCTURE = 0.012  # share of the shorter side: what is thinner than twice this is no part of the sector
+PART = 0.1  # share of the largest piece's area: smaller pieces do not belong to the sector
+TWIN = 0.4  # share of the largest piece's area: a compact second piece of this size is a picture of its own
 COMPACT = 0.85  # area over that of the convex hull: a whole fan has 0.9 and more
-SMALLEST = 0.04  # of the picture: a smaller area is not taken for the sector
-CROPPED = 0.8  # of the picture: a box as large as this needs no cropping if nothing bright lies outside of the sector
+SMALLEST = 0.04  # share of the picture: a smaller area is not taken for the sector
+CROPPED = (
+    0.8  # share of the picture: a box as large as this needs no cropping if nothing bright lies outside of the sector
+)
 
 NO_SECTOR = "no sector found: the whole picture is kept, text included"
 NO_MOTION = "the picture stands still: the sector was found by its brightness"
@@ -36,9 +38,9 @@ class Sector:
     """Where the ultrasound sector lies in a picture.
 
     Attributes:
-        rows: (first, stop) of its box in the picture.
-        columns: (first, stop) of its box in the picture.
-        mask: what of the box is sector, (h, w); all of it where the picture needs no cropping.
+        rows: rows (first, stop) of its box in the picture.
+        columns: columns (first, stop) of its box in the picture.
+        mask: which pixels of the box belong to the sector, (h, w); all where the picture needs no cropping.
         warning: "", or what a reader of the result should know.
     """
 
@@ -49,18 +51,26 @@ class Sector:
 
 
 def whole(height: int, width: int, warning: str = "") -> Sector:
-    """The whole picture as a sector."""
+    """Takes the whole picture as the sector.
+
+    Args:
+        height: height of the picture in pixels.
+        width: width of the picture in pixels.
+        warning: "", or what a reader of the result should know.
+    """
     return Sector((0, height), (0, width), np.ones((height, width), bool), warning)
 
 
 def find(frames: UInt8[np.ndarray, "t h w"], limit: tuple[slice, slice] | None = None) -> Sector:
-    """The sector of a cine, from its changes in time; by brightness if nothing moves; else the whole picture.
+    """Finds the sector of a cine by its changes in time, or by its brightness if nothing moves.
 
-    A picture that is cropped already (little outside of the sector, and nothing bright) is returned whole.
+    A picture that is cropped already (little lies outside of the sector, and nothing bright) is taken whole, and so is
+    one without a sector, with a warning.
 
     Args:
         frames: grey levels of the whole picture.
-        limit: (rows, columns) that the file itself gives as the region of ultrasound; nothing outside is kept.
+        limit: (rows, columns) that the file itself gives as the region of ultrasound, nothing outside of which is kept;
+            None where the file gives none.
     """
     if limit is not None:
         rows, columns = limit
@@ -87,14 +97,24 @@ def find(frames: UInt8[np.ndarray, "t h w"], limit: tuple[slice, slice] | None =
 
 
 def crop(frames: UInt8[np.ndarray, "t h w"], sector: Sector) -> UInt8[np.ndarray, "t box_h box_w"]:
-    """The box of the sector, black where it is not sector. The spacing stays what it was."""
+    """Cuts frames to the box of the sector and blackens the rest of the box. The pixel spacing does not change.
+
+    Args:
+        frames: grey levels of the whole picture.
+        sector: what `find` gave.
+    """
     return frames[:, slice(*sector.rows), slice(*sector.columns)] * sector.mask
 
 
 def place_back(
     mask: Shaped[np.ndarray, "*t box_h box_w"], sector: Sector, shape: tuple[int, int]
 ) -> Shaped[np.ndarray, "*t h w"]:
-    """Masks of the cropped box on the original picture of `shape` (h, w); 0 outside of the box.
+    """Brings masks of the cropped box onto the original picture; they are 0 outside of the box.
+
+    Args:
+        mask: masks at the size of the cropped frames.
+        sector: what the frames were cropped to.
+        shape: (h, w) of the original picture.
 
     Raises:
         ValueError: the mask does not have the size of the box, or the box leaves the picture.
@@ -110,7 +130,7 @@ def place_back(
 
 
 def _flickering(frames: UInt8[np.ndarray, "t h w"]) -> Bool[np.ndarray, "h w"]:
-    """Pixels that change in a good part of the steps from frame to frame."""
+    """Marks the pixels that change in at least `CHANGE_FRACTION` of the steps from frame to frame."""
     size = [float(cv2.absdiff(a, b).mean()) for a, b in pairwise(frames)]
     busy = STILL_STEP * np.percentile(size, 90) if size else 0.0
     steps = [t for t, step in enumerate(size) if step > 0 and step >= busy]
@@ -121,7 +141,7 @@ def _flickering(frames: UInt8[np.ndarray, "t h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def _hull(evidence: Bool[np.ndarray, "h w"]) -> tuple[Bool[np.ndarray, "h w"] | None, str]:
-    """The convex hull of the one large piece of the evidence, None where there is none; and a warning or ""."""
+    """Returns the convex hull of the one large piece of the evidence (None if there is none), and a warning or ""."""
     height, width = evidence.shape
     radius = max(2, round(STRUCTURE * min(height, width)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
@@ -145,7 +165,7 @@ def _hull(evidence: Bool[np.ndarray, "h w"]) -> tuple[Bool[np.ndarray, "h w"] | 
 
 
 def _convex(piece: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """The pixels inside the convex hull of those set, none if none is set."""
+    """Fills the convex hull of the pixels that are set."""
     if not piece.any():
         return np.zeros_like(piece)
     points = cv2.convexHull(np.argwhere(piece)[:, ::-1].astype(np.int32))
@@ -154,6 +174,6 @@ def _convex(piece: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     return filled.astype(bool)
 
 
-def _extent(places: Int[np.ndarray, " n"]) -> tuple[int, int]:
-    """(first, stop) of sorted places."""
-    return int(places[0]), int(places[-1]) + 1
+def _extent(indices: Int[np.ndarray, " n"]) -> tuple[int, int]:
+    """Returns (first, stop) of sorted indices."""
+    return int(indices[0]), int(indices[-1]) + 1

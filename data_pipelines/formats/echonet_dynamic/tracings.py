@@ -1,6 +1,7 @@
-"""A tracing of EchoNet-Dynamic, 21 rows x1, y1, x2, y2 (the long axis and 20 chords across it), and the mask inside it.
+"""Tracings of EchoNet-Dynamic and the masks inside them.
 
-The rasterisation is that of the data set's public code (D. Ouyang et al., Nature 580, 2020).
+A tracing is 21 rows x1, y1, x2, y2 in pixels: the long axis and 20 chords across it. The rasterisation is that of the
+data set's public code (D. Ouyang et al., Nature 580, 2020).
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ ROWS_PER_FRAME = 21  # the long axis, then 20 chords
 
 
 def outline(rows: Float[np.ndarray, "21 4"]) -> Float[np.ndarray, "40 2"]:
-    """The polygon (x, y) of a tracing: through (x1, y1) of the chords and back through (x2, y2)."""
+    """Returns the polygon (x, y) of a tracing: through (x1, y1) of the chords and back through (x2, y2)."""
     return np.concatenate([rows[1:, :2], rows[:0:-1, 2:]])
 
 
 def polygon_mask(rows: Float[np.ndarray, "21 4"], height: int, width: int) -> Bool[np.ndarray, "h w"]:
-    """The area inside a tracing, as the data set's own code draws it (a little large).
+    """Draws the area inside a tracing as the data set's own code does (a little large); row 0 is not used.
 
-    Row 0, the long axis, is dropped.
+    Args:
+        rows: the tracing.
+        height: height of the frame in pixels.
+        width: width of the frame in pixels.
     """
     x, y = outline(rows).T
     mask = np.zeros((height, width), bool)
@@ -29,7 +33,7 @@ def polygon_mask(rows: Float[np.ndarray, "21 4"], height: int, width: int) -> Bo
 
 
 def chords(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "21 4"]:
-    """A tracing (x1, y1, x2, y2, pixels) of a mask: its long axis, then 20 chords across it from apex to base.
+    """Traces a mask: its long axis, then 20 chords across it from apex to base.
 
     The long axis is the first principal axis of the pixels, pointing down (in an apical view the apex is on top). A
     chord joins the outermost pixels on its line, so a hole or a notch across the axis is filled.
@@ -55,12 +59,12 @@ def chords(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "21 4"]:
 
 
 def crosses_itself(rows: Float[np.ndarray, "21 4"]) -> bool:
-    """Whether two sides of the outline cross, so that the mask is not the area inside. Touching does not count."""
+    """Says whether two sides of the outline cross, so that the mask is not the area inside; touching does not count."""
     start = outline(rows)
     end = np.roll(start, -1, axis=0)
 
     def side(a: np.ndarray, b: np.ndarray, point: np.ndarray) -> np.ndarray:
-        """Sign of the turn a -> b -> point, of every side with every point, (40, 40)."""
+        """Returns the sign of the turn a -> b -> point, of every side with every point, (40, 40)."""
         (abx, aby), (apx, apy) = np.moveaxis(b - a, -1, 0)[..., None], np.moveaxis(point[None] - a[:, None], -1, 0)
         return np.sign(abx * apy - aby * apx)
 

@@ -1,4 +1,4 @@
-"""A video of EchoNet-Dynamic: MJPG in AVI, colour frames of a grey picture, read and written."""
+"""Reads and writes a video of EchoNet-Dynamic: MJPG in AVI, colour frames of a grey picture."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from jaxtyping import UInt8
 
 from data_pipelines.records import UnreadableRecord
 
-UNKNOWN_SIZE = 2**32  # in an AVI header: a stream of no stated length
+UNKNOWN_SIZE = 2**32  # what an AVI header states for a stream of unknown length
 
 
 def read_video(path: Path, record_id: str) -> UInt8[np.ndarray, "t h w"]:
-    """All frames as grey levels.
+    """Reads all frames of a video as grey levels.
+
+    Args:
+        path: the file.
+        record_id: the record, for the message of a fault.
 
     Raises:
-        UnreadableRecord: "not readable", "truncated file", "zero frames".
+        UnreadableRecord: "not readable", "truncated file" or "zero frames".
     """
     try:
         size, whole = _sizes(path)
@@ -45,9 +49,12 @@ def read_video(path: Path, record_id: str) -> UInt8[np.ndarray, "t h w"]:
 
 
 def write_video(frames: UInt8[np.ndarray, "t h w"], fps: float | None, path: Path) -> None:
-    """By OpenCV's own encoder, which keeps odd sizes; 50 frames per second where `fps` is not known.
+    """Writes a video by OpenCV's own encoder, which keeps odd sizes. The file appears whole or not at all.
 
-    The file appears whole or not at all.
+    Args:
+        frames: grey levels 0..255.
+        fps: frames per second; None writes 50.
+        path: the file to write.
 
     Raises:
         OSError: the folder cannot be written (PermissionError where it is read-only), or there is no room.
@@ -74,7 +81,7 @@ def write_video(frames: UInt8[np.ndarray, "t h w"], fps: float | None, path: Pat
 
 
 def _sizes(path: Path) -> tuple[int, int]:
-    """Bytes of the file, and the bytes that its header says; 0 where it says nothing."""
+    """Returns the size of the file in bytes, and the size that its header states; 0 where it states none."""
     with path.open("rb") as file:
         head, size = file.read(8), os.fstat(file.fileno()).st_size
     whole = 8 + int.from_bytes(head[4:], "little")

@@ -28,8 +28,8 @@ def test_a_whole_tree_is_healthy_and_counted(tree, capsys, tmp_path):
 
 
 def test_a_prepared_store_and_cines_are_recognised(tree, tmp_path):
-    folder, _ = prepare.prepare("camus", tmp_path / "data", source=tree)
-    assert doctor.diagnose(folder).tree.layout == "prepared store of camus"
+    prepared = prepare.prepare("camus", tmp_path / "data", source=tree)
+    assert doctor.diagnose(prepared.folder).tree.layout == "prepared store of camus"
     videos = tmp_path / "videos"
     echonet_dynamic.write_tree([simulate_clip(0, 1, "4CH", frames=4, size=64)], videos, {"patient0001": "TRAIN"})
     cines = doctor.diagnose(videos / "Videos")

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.doctor import checks as doctor_checks
 from data_pipelines.doctor import report as doctor
 from data_pipelines.doctor import sheet as doctor_sheet
+from data_pipelines.doctor.checks import sector_offset
 from data_pipelines.doctor.layouts import recognise
 from data_pipelines.formats import camus
 from data_pipelines.formats import echonet_dynamic as echonet
@@ -184,10 +184,10 @@ def fan(apex="top"):
 def test_where_the_apex_of_the_sector_is():
     expected = {"top": (1, 0), "bottom": (-1, 0), "left": (0, 1), "right": (0, -1)}
     for apex, direction in expected.items():
-        lean = doctor_checks.sector_lean(fan(apex))
-        assert (np.sign(np.round(lean, 2)) == direction).all(), (apex, lean)
-    assert doctor_checks.sector_lean(np.full((2, 50, 50), 90, np.uint8)) is None
-    assert doctor_checks.sector_lean(np.zeros((2, 50, 50), np.uint8)) is None
+        offset = sector_offset(fan(apex))
+        assert (np.sign(np.round(offset, 2)) == direction).all(), (apex, offset)
+    assert sector_offset(np.full((2, 50, 50), 90, np.uint8)) is None
+    assert sector_offset(np.zeros((2, 50, 50), np.uint8)) is None
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_sample_and_its_sheet(root, tmp_path):
     assert (code, report["records_there"], report["records_read"], report["counts"]["records"]) == (0, 6, 2, 2)
     height, width = doctor_sheet.HEIGHT + doctor_sheet.TEXT, 2 * doctor_sheet.WIDTH + doctor_sheet.GAP
     assert cv2.imread(str(sheet)).shape[1::-1] == (2 * (width + 2 * doctor_sheet.GAP), height + doctor_sheet.GAP)
-    assert len(doctor_sheet.chosen(1000)) == 24 and doctor_sheet.chosen(3) == {0, 1, 2}
+    assert len(doctor_sheet.choose_records(1000)) == 24 and doctor_sheet.choose_records(3) == {0, 1, 2}
 
 
 def test_a_tile_has_true_proportions():
@@ -303,7 +303,7 @@ def test_a_tile_has_true_proportions():
     rows, columns = np.ogrid[:120, :60]
     masks = np.repeat(((((rows - 60) / 40) ** 2 + ((columns - 30) / 20) ** 2) <= 1)[None], 2, axis=0).astype(np.uint8)
     clip = make_clip(n=2, label_map=masks, frames=np.zeros_like(masks), spacing_mm=(0.15, 0.3))
-    green = (doctor_sheet.tile(clip) == doctor_sheet.COLOURS[ENDOCARDIUM]).all(axis=-1)[:, : doctor_sheet.WIDTH]
+    green = (doctor_sheet.draw_tile(clip) == doctor_sheet.COLOURS[ENDOCARDIUM]).all(axis=-1)[:, : doctor_sheet.WIDTH]
     height, width = (np.ptp(np.flatnonzero(green.any(axis=axis))) for axis in (1, 0))
     assert height == pytest.approx(2 / 3 * doctor_sheet.HEIGHT, abs=4) and width == pytest.approx(height, abs=4)
     assert cv2.connectedComponents(green.astype(np.uint8), connectivity=8)[0] == 2

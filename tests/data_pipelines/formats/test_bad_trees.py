@@ -9,7 +9,7 @@ import pytest
 
 from data_pipelines.formats import camus
 from data_pipelines.formats import echonet_dynamic as echonet
-from data_pipelines.source import Source, load_split
+from data_pipelines.source import CamusSource, EchonetDynamicSource, load_split, open_source
 from tests.helpers.trees import edit, edit_csv, make_clip, make_video_clip, read_only, save
 
 KINDS = ("ED", "ES", "half_sequence", "ED_gt", "ES_gt", "half_sequence_gt")
@@ -43,12 +43,13 @@ def test_camus(tmp_path):
     path(13, "half_sequence").unlink()
     path(13, "half_sequence").mkdir()  # a folder of that name: ED and ES are read
     seen = []
-    clips, skipped = load_split(
-        Source("camus", root, views=("4CH",)),
+    loaded = load_split(
+        CamusSource(root, views=("4CH",)),
         "train",
         lambda clip: clip,
-        progress=lambda done, of: seen.append((done, of)),
+        progress=lambda done, total: seen.append((done, total)),
     )
+    clips, skipped = loaded.clips, loaded.skipped
     assert [clip.patient_id for clip in clips] == [names[0], names[11], names[12]]
     assert Counter(s.reason for s in skipped) == {
         "truncated file": 1,
@@ -94,7 +95,8 @@ def test_echonet(tmp_path):
     video(9).mkdir()
     edit_csv(root / "VolumeTracings.csv", lambda rows: [rows[0], *spoil(rows)])
     edit_csv(root / "FileList.csv", lambda rows: [*rows, rows[1]])
-    clips, skipped = load_split(Source("echonet_dynamic", root), "train", lambda clip: clip)
+    loaded = load_split(EchonetDynamicSource(root), "train", lambda clip: clip)
+    clips, skipped = loaded.clips, loaded.skipped
     assert [clip.patient_id for clip in clips] == ["0X00", "0X10"]
     assert Counter(s.reason for s in skipped) == {
         "truncated file": 2,
@@ -138,7 +140,7 @@ def test_read_only_folders_are_read_and_writing_says_why(open_folder):
     echonet.write_tree([video], roots[1], {"0X10": "TRAIN"})
     with read_only(open_folder):
         for format, root in zip(("camus", "echonet_dynamic"), roots, strict=True):
-            clips, _ = load_split(Source(format, root, views=("4CH",)), "train", lambda clip: clip)
+            clips = load_split(open_source(format, root, views=("4CH",)), "train", lambda clip: clip).clips
             assert len(clips) == 1
         with pytest.raises(PermissionError, match=r"is the folder writable.*patient0001_4CH_ED"):
             camus.write_clip(clip, roots[0])
@@ -156,9 +158,9 @@ def test_one_file_without_permission(open_folder):
         camus.write_clip(make_clip(patient_id=f"patient000{number}"), open_folder)
     hidden = (open_folder / "patient0002" / "patient0002_4CH_half_sequence.nii.gz", open_folder / "patient0003")
     with read_only(open_folder, hidden=hidden):
-        clips, skipped = load_split(Source("camus", open_folder, views=("4CH",)), "train", lambda clip: clip)
-    assert [clip.patient_id for clip in clips] == ["patient0001"]
-    assert [(s.record_id, s.reason) for s in skipped] == [
+        loaded = load_split(CamusSource(open_folder, views=("4CH",)), "train", lambda clip: clip)
+    assert [clip.patient_id for clip in loaded.clips] == ["patient0001"]
+    assert [(record.record_id, record.reason) for record in loaded.skipped] == [
         ("patient0003_4CH", "not readable"),
         ("patient0002_4CH", "not readable"),
     ]

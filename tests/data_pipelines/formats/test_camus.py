@@ -16,7 +16,7 @@ from tests.helpers.trees import assert_same, make_clip, path_of, remove
 
 def write_and_read(clip, root, **options):
     camus.write_clip(clip, root)
-    (entry,), _ = camus.index(root, "all", views=(clip.view,))
+    (entry,) = camus.index(root, "all", views=(clip.view,)).entries
     return camus.read(entry, **options)
 
 
@@ -84,7 +84,7 @@ def test_without_cfg_the_ed_image_tells_the_direction(tmp_path, backwards):
         dataclasses.replace(clip, frames=clip.frames[::step], label_map=clip.label_map[::step], **ends), tmp_path
     )
     (tmp_path / "patient0001" / "Info_4CH.cfg").unlink()
-    (entry,), _ = camus.index(tmp_path, "all", views=("4CH",))
+    (entry,) = camus.index(tmp_path, "all", views=("4CH",)).entries
     facts = {"fps": None, "quality": None, "ef_percent": None, "volumes_ml": None}
     assert_same(camus.read(entry), dataclasses.replace(clip, **facts))
 
@@ -105,7 +105,7 @@ def test_an_unlabelled_clip_is_read(tmp_path):
 
 @pytest.mark.parametrize("sequence", [False, True])
 def test_ed_and_es_without_a_sequence(pair_tree, sequence):
-    (entry,), _ = camus.index(pair_tree, "all", views=("4CH",))
+    (entry,) = camus.index(pair_tree, "all", views=("4CH",)).entries
     clip, read = make_clip(), camus.read(entry, sequence=sequence)
     ends = {"frames": clip.frames[[0, 5]], "label_map": clip.label_map[[0, 5]], "has_reference": np.ones(2, bool)}
     assert_same(read, dataclasses.replace(clip, **ends, es_index=1, fps=None))
@@ -114,7 +114,7 @@ def test_ed_and_es_without_a_sequence(pair_tree, sequence):
 def test_cfg_is_read_by_key(tree):
     cfg = tree / "patient0001" / "Info_4CH.cfg"
     cfg.write_bytes(b"\xef\xbb\xbfAge: 56\r\nES: 6\r\n\r\nLVef: 63.2\r\nED: 1\r\nImageQuality: medium\r\nSex: F\r\n")
-    (entry,), _ = camus.index(tree, "all", views=("4CH",))
+    (entry,) = camus.index(tree, "all", views=("4CH",)).entries
     clip = camus.read(entry)
     assert (clip.ef_percent, clip.quality, clip.fps, clip.volumes_ml) == (63.2, "Medium", None, None)
 
@@ -155,7 +155,7 @@ def touch_tree(root, numbers, views=("2CH", "4CH")):
 
 
 def ids(root, split, **options):
-    return [entry.record_id for entry in camus.index(root, split, **options)[0]]
+    return [entry.record_id for entry in camus.index(root, split, **options).entries]
 
 
 def test_split_by_number(tmp_path):
@@ -173,7 +173,8 @@ def test_split_by_number(tmp_path):
 def test_official_split(tmp_path, below):
     touch_tree(tmp_path / "database_nifti" if below else tmp_path, [1, 2, 3, 900])
     camus.write_split(tmp_path, {"training": ["patient0900", "patient0777"], "testing": ["patient0002"]})
-    entries, skipped = camus.index(tmp_path, "train")
+    listed = camus.index(tmp_path, "train")
+    entries, skipped = listed.entries, listed.skipped
     assert [e.record_id for e in entries] == ["patient0900_2CH", "patient0900_4CH"]
     assert [s.record_id for s in skipped] == ["patient0777_2CH", "patient0777_4CH"]
     assert {s.reason for s in skipped} == {"patient missing"}
@@ -193,7 +194,8 @@ def test_a_patient_in_two_subgroups_is_refused(tmp_path):
 
 def test_a_missing_view_is_skipped_by_name(tmp_path):
     touch_tree(tmp_path, [39], views=("2CH",))
-    entries, skipped = camus.index(tmp_path, "train")
+    listed = camus.index(tmp_path, "train")
+    entries, skipped = listed.entries, listed.skipped
     assert [e.record_id for e in entries] == ["patient0039_2CH"]
     assert [(s.record_id, s.reason) for s in skipped] == [("patient0039_4CH", "view missing")]
 
@@ -223,20 +225,21 @@ def real(name):
 
 
 def test_real_nifti_patients_351_to_400():
-    entries, skipped = camus.index(real("camus_ed_es"), "validation")
+    listed = camus.index(real("camus_ed_es"), "validation")
+    entries, skipped = listed.entries, listed.skipped
     assert (len(entries), skipped) == (100, [])
     for entry in entries:
         clip = camus.read(entry)
         assert len(clip) == 2 and clip.has_reference.all() and clip.ef_percent is None and clip.quality is None
         assert clip.spacing_mm is None if clip.view == "2CH" else clip.spacing_mm == pytest.approx((0.308, 0.308))
         assert (clip.label_map[0] == ENDOCARDIUM).sum() > (clip.label_map[1] == ENDOCARDIUM).sum()
-    skipped = camus.index(real("camus_ed_es"), "train")[1]
+    skipped = camus.index(real("camus_ed_es"), "train").skipped
     assert [(s.record_id, s.reason) for s in skipped] == [("patient0039_4CH", "view missing")]
 
 
 def test_real_mhd_sample():
     pytest.importorskip("SimpleITK", reason="the .mhd release needs SimpleITK")
-    entries, _ = camus.index(real("camus_mhd_sample"), "all")
+    entries = camus.index(real("camus_mhd_sample"), "all").entries
     clips = {entry.record_id: camus.read(entry) for entry in entries}
     assert len(clips) == 10
     for clip in clips.values():

@@ -12,7 +12,7 @@ from tests.helpers.trees import assert_same, edit, make_clip, path_of, remove, s
 
 
 def fault(root, **options):
-    (entry,), _ = camus.index(root, "all", views=("4CH",))
+    (entry,) = camus.index(root, "all", views=("4CH",)).entries
     with pytest.raises(UnreadableRecord) as caught:
         camus.read(entry, **options)
     assert caught.value.record_id == "patient0001_4CH"
@@ -76,7 +76,7 @@ def test_grey_level_out_of_range(tree):
 def test_labels_and_grey_levels_stored_as_floats_are_read(tree):
     for kind in ("half_sequence", "half_sequence_gt"):
         edit(path_of(tree, kind), lambda a: a.astype(np.float32))
-    (entry,), _ = camus.index(tree, "all", views=("4CH",))
+    (entry,) = camus.index(tree, "all", views=("4CH",)).entries
     assert_same(camus.read(entry), make_clip())
 
 
@@ -174,13 +174,13 @@ def test_an_impossible_spacing_is_not_known(tree, zoom):
     content = bytearray(gzip.decompress(path.read_bytes()))
     content[80:84] = np.float32(zoom).tobytes()  # pixdim[1]
     path.write_bytes(gzip.compress(bytes(content)))
-    (entry,), _ = camus.index(tree, "all", views=("4CH",))
+    (entry,) = camus.index(tree, "all", views=("4CH",)).entries
     assert camus.read(entry).spacing_mm is None
 
 
 def test_a_tree_with_only_es_masks_is_guarded_too(tree):
     remove(tree, "half_sequence", "half_sequence_gt", "ED_gt")
-    (entry,), _ = camus.index(tree, "all", views=("4CH",))
+    (entry,) = camus.index(tree, "all", views=("4CH",)).entries
     assert camus.read(entry).has_reference.tolist() == [False, True]
     for kind in ("ED", "ES", "ES_gt"):
         edit(path_of(tree, kind), lambda a: a[:, ::-1])
@@ -190,7 +190,7 @@ def test_a_tree_with_only_es_masks_is_guarded_too(tree):
 def test_without_an_atrium_nothing_is_refused(tree):
     for kind in ("ED", "ES", "half_sequence", "ED_gt", "ES_gt", "half_sequence_gt"):
         edit(path_of(tree, kind), lambda a: a[:, ::-1] if "gt" not in kind else np.where(a == 3, 0, a)[:, ::-1])  # noqa: B023
-    (entry,), _ = camus.index(tree, "all", views=("4CH",))
+    (entry,) = camus.index(tree, "all", views=("4CH",)).entries
     assert camus.read(entry).label_map.max() == 2
 
 
@@ -205,7 +205,7 @@ def mhd_tree(tmp_path):
 
 def test_mhd_with_and_without_the_sequence(mhd_tree):
     clip = make_clip(ef_percent=63.2, volumes_ml=(94.0, 34.6), spacing_mm=(0.154, 0.308), fps=None)
-    (entry,), _ = camus.index(mhd_tree, "all", views=("4CH",))
+    (entry,) = camus.index(mhd_tree, "all", views=("4CH",)).entries
     assert entry.layout == "mhd"
     ends = {
         "frames": clip.frames[[0, 5]],
@@ -254,7 +254,7 @@ def test_mhd_header(mhd_tree):
     path = mhd_tree / "patient0001" / "patient0001_4CH_ED.mhd"
     header = path.read_text()
     path.write_text(header.replace("ElementSpacing = 0.308 0.154 1.54\n", ""))
-    (entry,), _ = camus.index(mhd_tree, "all", views=("4CH",))
+    (entry,) = camus.index(mhd_tree, "all", views=("4CH",)).entries
     assert camus.read(entry).spacing_mm is None  # ITK says 1, 1
     path.write_text(header.replace("ElementType", "ElementNumberOfChannels = 3\nElementType").replace("60", "20"))
     assert fault(mhd_tree).reason == "truncated file"

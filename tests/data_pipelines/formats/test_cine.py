@@ -13,7 +13,7 @@ from data_pipelines.formats import cine
 from data_pipelines.formats.camus.images import nifti_bytes
 from data_pipelines.formats.cine import sector
 from data_pipelines.formats.cine.moving_pictures import natural_order
-from data_pipelines.records import UnreadableRecord, summarise_skipped
+from data_pipelines.records import Index, UnreadableRecord, summarise_skipped
 from tests.helpers.dicom_files import jpeg_422_file, picture, region, write
 from tests.helpers.screens import fan, screen, speckle
 
@@ -174,7 +174,8 @@ def test_index_finds_every_kind_and_one_bad_file_stops_no_other(tmp_path):
     (root / "table.csv").write_text("a,b")
     (root / "notes").write_text("x")
     (root / ".hidden.mp4").write_text("x")
-    found, skipped = cine.index(root)
+    listed = cine.index(root)
+    found, skipped = listed.entries, listed.skipped
     assert [path.relative_to(root).as_posix() for path in found] == [
         "case9.mp4",
         "case10.avi",
@@ -203,7 +204,7 @@ def test_index_finds_every_kind_and_one_bad_file_stops_no_other(tmp_path):
 
 def test_index_of_one_file_of_nothing_and_of_an_empty_folder(tmp_path):
     path = write_video(tmp_path / "a.avi", picture(3, (96, 128)))
-    assert cine.index(path) == ([path], [])
+    assert cine.index(path) == Index([path], [])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         cine.index(tmp_path / "none")
     (tmp_path / "empty" / "inner").mkdir(parents=True)

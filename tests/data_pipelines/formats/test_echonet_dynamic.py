@@ -42,7 +42,7 @@ def edit_tracings(root, change):
 
 
 def read_first(root):
-    entries, _ = echonet.index(root, "train")
+    entries = echonet.index(root, "train").entries
     assert [entry.record_id for entry in entries] == ["0X1_4CH"]
     return echonet.read(entries[0])
 
@@ -69,7 +69,8 @@ def assert_round_trip(read, frames, masks):
 def test_round_trip(tmp_path, shape):
     clip = make_clip(shape=shape)
     echonet.write_tree([clip], tmp_path, {"0X10": "TRAIN"})
-    (entry,), skipped = echonet.index(tmp_path, "train")
+    listed = echonet.index(tmp_path, "train")
+    (entry,), skipped = listed.entries, listed.skipped
     read = echonet.read(entry)
     assert_round_trip(read, clip.frames, clip.label_map)
     assert skipped == [] and read.record_id == entry.record_id == "0X10_4CH"
@@ -83,7 +84,7 @@ def test_ed_after_es_is_reversed_in_time_and_cut(tmp_path):
         clip, frames=clip.frames[::-1], label_map=clip.label_map[::-1], ed_index=8, es_index=2
     )
     echonet.write_tree([backwards], tmp_path, {"0X10": "VAL"})
-    (entry,), _ = echonet.index(tmp_path, "validation")
+    (entry,) = echonet.index(tmp_path, "validation").entries
     assert sorted(entry.tracings) == [2, 8]
     assert_round_trip(echonet.read(entry), clip.frames[1:8], clip.label_map[1:8])
 
@@ -98,13 +99,13 @@ def test_the_order_of_the_frames_in_the_tracings_does_not_matter(tree):
 def test_unknown_facts_stay_unknown(tmp_path):
     clip = make_clip(fps=None, ef_percent=None, volumes_ml=None)
     echonet.write_tree([clip], tmp_path, {"0X10": "TEST"})
-    (entry,), _ = echonet.index(tmp_path, "test")
+    (entry,) = echonet.index(tmp_path, "test").entries
     read = echonet.read(entry)
     assert (read.fps, read.ef_percent, read.volumes_ml) == (None, None, None)
 
 
 def test_a_traced_frame_has_the_long_axis_then_chords_from_apex_to_base(tree):
-    (entry,), _ = echonet.index(tree, "train")
+    (entry,) = echonet.index(tree, "train").entries
     for rows in entry.tracings.values():
         assert rows.shape == (21, 4)
         middles_y = (rows[1:, 1] + rows[1:, 3]) / 2
@@ -204,22 +205,25 @@ def test_empty_mask(tree):
 
 def test_video_missing(tree):
     (tree / "Videos" / "0X1.avi").unlink()
-    entries, skipped = echonet.index(tree, "all")
+    listed = echonet.index(tree, "all")
+    entries, skipped = listed.entries, listed.skipped
     assert [entry.patient_id for entry in entries] == ["0X2", "0X3"]
     assert [(s.record_id, s.reason) for s in skipped] == [("0X1_4CH", "video missing")]
 
 
 def test_a_name_in_two_splits_counts_in_the_first(tree):
     edit(tree / "FileList.csv", lambda rows: [*rows, [*rows[1][:8], "TEST"]])
-    assert [entry.patient_id for entry in echonet.index(tree, "train")[0]] == ["0X1"]
-    entries, skipped = echonet.index(tree, "test")
+    assert [entry.patient_id for entry in echonet.index(tree, "train").entries] == ["0X1"]
+    listed = echonet.index(tree, "test")
+    entries, skipped = listed.entries, listed.skipped
     assert [entry.patient_id for entry in entries] == ["0X3"]
     assert [(s.record_id, s.reason) for s in skipped] == [("0X1_4CH", "duplicate id")]
 
 
 def test_a_number_that_is_none(tree):
     edit(tree / "FileList.csv", lambda rows: [rows[0], [rows[1][0], "high", *rows[1][2:]], *rows[2:]])
-    entries, skipped = echonet.index(tree, "train")
+    listed = echonet.index(tree, "train")
+    entries, skipped = listed.entries, listed.skipped
     assert entries == [] and [s.reason for s in skipped] == ["file list garbled"]
 
 
@@ -238,7 +242,7 @@ def test_columns_and_splits_in_any_case_and_order(tree):
     edit(tree / "FileList.csv", change)
     edit(tree / "VolumeTracings.csv", lambda rows: [[name.lower() for name in rows[0]], *rows[1:]])
     assert echonet.index(tree, "validation") == before
-    assert [entry.patient_id for entry in before[0]] == ["0X2"]
+    assert [entry.patient_id for entry in before.entries] == ["0X2"]
 
 
 def test_trees_that_are_none(tree):

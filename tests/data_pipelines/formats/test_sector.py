@@ -174,7 +174,7 @@ def test_real_cines(real_data, name, rows, columns, share):
 
 
 def test_real_two_frame_clips_lose_no_heart(real_data):
-    entries, _ = camus.index(real_data / "camus_ed_es", "all")
+    entries = camus.index(real_data / "camus_ed_es", "all").entries
     for entry in entries[::100]:
         clip = camus.read(entry)
         found = sector.find(clip.frames)

@@ -40,14 +40,14 @@ def test_cohort_reads_back_as_camus(cohort):
         assert 100 * (1 - esv_ml / edv_ml) == pytest.approx(float(row["ef_percent"]), abs=1e-3)
         assert row["quality"] in QUALITIES
     for subgroup, split in (("training", "train"), ("validation", "validation"), ("testing", "test")):
-        expected = split_by_number(3)[subgroup]
+        expected = split_by_number(3)[split]
         assert (cohort / "database_split" / f"subgroup_{subgroup}.txt").read_text().split() == expected
-        entries, skipped = camus.index(cohort, split)
-        assert {entry.patient_id for entry in entries} == set(expected) and not skipped
+        listed = camus.index(cohort, split)
+        assert {entry.patient_id for entry in listed.entries} == set(expected) and not listed.skipped
 
 
 def test_written_clip_is_the_simulated_clip(cohort):
-    entries, _ = camus.index(cohort, "train")
+    entries = camus.index(cohort, "train").entries
     entry = next(entry for entry in entries if entry.view == "4CH")
     read = camus.read(entry)
     assert half_cycle_of(COHORT["seed"], 1, "4CH") == "ejection"
@@ -114,7 +114,7 @@ def test_interrupted_cohort_goes_on_to_the_same_bytes(cohort, tmp_path):
 )
 def test_split_is_seven_to_one_to_two_by_number(patients, sizes):
     split = split_by_number(patients)
-    assert tuple(len(split[name]) for name in ("training", "validation", "testing")) == sizes
+    assert tuple(len(names) for names in split.values()) == sizes
     everyone = [name for names in split.values() for name in names]
     assert everyone == [f"patient{number:04d}" for number in range(1, patients + 1)]
 
@@ -123,7 +123,7 @@ def test_some_half_sequences_run_backwards_and_read_forwards(tmp_path):
     """As in the real release: ES first on disk, ED first in the `Clip`."""
     seed, patient = next((s, p) for s in range(20) for p in (1, 2, 3) if half_cycle_of(s, p, "4CH") == "filling")
     write_cohort(tmp_path / "tree", **{**COHORT, "seed": seed})
-    entries, _ = camus.index(tmp_path / "tree", "all")
+    entries = camus.index(tmp_path / "tree", "all").entries
     entry = next(e for e in entries if e.record_id == f"patient{patient:04d}_4CH")
     info = (entry.path / "Info_4CH.cfg").read_text()
     assert "ED: 3" in info and "ES: 1" in info
@@ -146,9 +146,10 @@ def test_an_echonet_cohort_reads_back_and_goes_on_after_an_interruption(tmp_path
         TRUTH_FILE,
     ]
     for split in ("train", "validation", "test"):
-        (entry,), skipped = echonet_dynamic.index(tmp_path / "whole", split)
+        listed = echonet_dynamic.index(tmp_path / "whole", split)
+        (entry,) = listed.entries
         clip = echonet_dynamic.read(entry)
-        assert not skipped and clip.fps == 50 and 12 <= len(clip) <= 22
+        assert not listed.skipped and clip.fps == 50 and 12 <= len(clip) <= 22
         assert (clip.label_map[0] == 1).sum() > (clip.label_map[-1] == 1).sum()
     with (tmp_path / "whole" / TRUTH_FILE).open(newline="") as file:
         truth = {row["patient"]: row for row in csv.DictReader(file)}

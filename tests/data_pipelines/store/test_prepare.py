@@ -15,7 +15,7 @@ from data_pipelines.formats import camus
 from data_pipelines.records import UnreadableRecord
 from data_pipelines.simulator.cohort import write_cohort
 from data_pipelines.splits import SPLITS
-from data_pipelines.store import shards
+from data_pipelines.store import preparation, shards
 
 TINY = ("--patients", "3", "--frames", "2", "--size", "32")
 
@@ -35,7 +35,7 @@ def files(data_dir):
 
 def copy_of(tree, source, records):
     """The first records of a tree, as a tree of its own."""
-    for entry in camus.index(tree, "all")[0][:records]:
+    for entry in camus.index(tree, "all").entries[:records]:
         camus.write_clip(camus.read(entry), source)
     return source
 
@@ -92,7 +92,7 @@ def test_interrupted_and_run_again_gives_the_same_bytes_without_repeating(tree, 
     second = reading(monkeypatch)
     assert from_camus(tree, data) == 0
     assert "going on, 8 of 20 clips there" in capsys.readouterr().err
-    assert first[:8] + second == [e.record_id for split in SPLITS for e in camus.index(tree, split)[0]]
+    assert first[:8] + second == [e.record_id for split in SPLITS for e in camus.index(tree, split).entries]
     assert files(data) == whole
 
 
@@ -157,7 +157,7 @@ def test_a_broken_record_is_skipped_named_and_counted(tree, tmp_path, capsys):
     assert "patient0002_4CH" not in clips.record_ids and len(clips) == 7
     (fault,) = clips.skipped
     with pytest.raises(UnreadableRecord) as caught:
-        camus.read(next(e for e in camus.index(source, "train")[0] if e.record_id == "patient0002_4CH"))
+        camus.read(next(e for e in camus.index(source, "train").entries if e.record_id == "patient0002_4CH"))
     assert (fault.record_id, fault.reason, fault.detail) == (
         "patient0002_4CH",
         caught.value.reason,
@@ -231,7 +231,7 @@ def test_strange_files_are_never_touched(tmp_path, capsys, name):
 def test_two_at_a_time_are_refused(tmp_path, capsys):
     staging = tmp_path / "simulated_echo" / "1.0.0.unfinished"
     staging.mkdir(parents=True)
-    with prepare._only_one(staging):
+    with preparation.lock_staging(staging):
         assert simulated(tmp_path) == 2
     assert "another process prepares this data set" in capsys.readouterr().err
     assert simulated(tmp_path) == 0

@@ -76,7 +76,7 @@ def test_a_prepared_split_holds_what_the_reader_gives(trees, data_dir, name, spl
         expected = [simulate_clip(3, n, view, frames=3, size=40) for n in numbers for view in VIEWS]
     else:
         module, root = (camus, trees / "camus") if name == "camus" else (echonet_dynamic, trees / "echonet")
-        expected = [module.read(entry) for entry in module.index(root, split)[0]]
+        expected = [module.read(entry) for entry in module.index(root, split).entries]
     assert len(clips) == len(expected) > 0 and clips.skipped == []
     for clip, original in zip(clips, expected, strict=True):
         assert_same(clip, original)
@@ -209,10 +209,10 @@ def test_a_flipped_byte_is_an_unreadable_record(own_copy):
 
 def test_a_split_that_the_source_lacks_is_left_out_and_said(trees, tmp_path):
     source = tmp_path / "tree"
-    for entry in camus.index(trees / "camus", "train")[0]:
+    for entry in camus.index(trees / "camus", "train").entries:
         camus.write_clip(camus.read(entry), source)
     camus.write_split(source, {"train": ["patient0001", "patient0002"], "test": ["patient0009"]})
-    folder, _ = prepare.prepare("camus", tmp_path / "data", source=source)
+    folder = prepare.prepare("camus", tmp_path / "data", source=source).folder
     assert [*tfds.builder_from_directory(folder).info.splits] == ["train"]
     with pytest.raises(store.NotPrepared, match=r"not 'validation': split 'validation' .* is empty"):
         store.open_store(tmp_path / "data", "camus", "validation")
@@ -220,5 +220,5 @@ def test_a_split_that_the_source_lacks_is_left_out_and_said(trees, tmp_path):
         store.open_store(tmp_path / "data", "camus", "test")
     rows = json.loads((folder / store.SKIPPED).read_text())
     assert [row["reason"] for row in rows["test"]] == ["patient missing"] * 2 and rows["train"] == []
-    said = prepare.report(folder)
+    said = prepare.describe(folder)
     assert "train: 4 clips of 2 patients" in said and "validation: left out" in said and "test: left out" in said
