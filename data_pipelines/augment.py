@@ -63,7 +63,7 @@ def augment(
         frames: grey levels 0..255.
         label_map: labels of every frame.
         settings: the ranges and probabilities.
-        rng: where the random numbers come from. The number of draws depends on `settings` alone.
+        rng: where the random numbers come from.
         decided: pixels whose label is decided, or None where every pixel is.
 
     Returns:
