@@ -69,14 +69,16 @@ def test_batches_are_those_from_memory(source: StoreSource, lazy: LazyClips):
     memory = [clip for clip in kept if clip.may_train.any()]
     for fraction in (1.0, 0.5):
         made = [
-            TrainingBatches(allocate_rows(*withhold_labels(clips, fraction, 3), batch_clips=4), 0, Augmentation())
+            TrainingBatches(
+                allocate_rows(*withhold_labels(clips, fraction=fraction, seed=3), batch_clips=4), 0, Augmentation()
+            )
             for clips in (lazy, memory)
         ]
         assert made[0].has_unlabelled_frames and made[0].steps_per_epoch == made[1].steps_per_epoch
         for step in range(4):
             one, other = (m.batch(step) for m in made)
-            for name in one:
-                np.testing.assert_array_equal(one[name], other[name])
+            for mine, theirs in zip(one, other, strict=True):
+                np.testing.assert_array_equal(mine, theirs)
 
 
 def test_another_process_opens_its_own_readers(lazy: LazyClips):
