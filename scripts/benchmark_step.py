@@ -1,4 +1,4 @@
-"""The training step as it is against the same step in plain Linen (`plain_convolutions`), in one run.
+"""The training step as it is against the same step in plain Linen (`ConvImplementation.plain`), in one run.
 
     python scripts/benchmark_step.py [--rounds=5] [--size=128] [--frames=2] [--batch_clips=8] [--plain_pyramid] \
         [--dtype=float32,bfloat16]
@@ -25,9 +25,10 @@ from data_pipelines.batches import Batch
 from echoforge_jax.config import Config, DataConfig
 from echoforge_jax.distributed import sharding
 from echoforge_jax.models.cost import count_cost
-from echoforge_jax.models.layers.convolution import plain_convolutions
+from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.training import flamerise
-from echoforge_jax.training.state import initial_state, make_networks, make_optimizer
+from echoforge_jax.training.state import Networks, initial_state, make_networks, make_optimizer
 from echoforge_jax.training.step import make_step
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed steps of each kind.")
@@ -99,14 +100,14 @@ def lowered(config: Config, batch: Batch, mesh: Mesh) -> Programs:
     schedules = flamerise.by_step(config.semi, 10, 100)
     initialise = jax.jit(lambda key: initial_state(config, optimizer, key), out_shardings=sharding.replicated(mesh))
 
-    def program() -> tuple[Any, Any]:
-        step: Any = make_step(config, make_networks(config), optimizer, rate, schedules, mesh, with_pseudo_labels=False)
+    def program(networks: Networks) -> tuple[Any, Any]:
+        step: Any = make_step(config, networks, optimizer, rate, schedules, mesh, with_pseudo_labels=False)
         state = initialise(jax.random.key(0))
         return state, step.lower(state, batch)
 
-    ours = program()
-    with plain_convolutions():
-        return [ours, program()]
+    networks = make_networks(config)
+    plain = networks._replace(network=EchoForge(config.model, ConvImplementation.plain()))
+    return [program(networks), program(plain)]
 
 
 def compare(config: Config, steps: Programs, batch: Batch) -> None:

@@ -1,1 +1,1 @@
-"""The parts of the network, one file an idea of the paper."""
+"""The network: one file for each part of the paper (`arc`, `tsf` with `memory`, `cpr`), `echoforge` assembles them."""

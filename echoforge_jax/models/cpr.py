@@ -1,5 +1,11 @@
-"""CPR, continuous pseudo-label reforging (paper 3.3, eq. 5-6): features of an unlabelled frame are rebuilt, channel by
-channel, in the language of a labelled frame, and read as a pseudo-label. Used in training only.
+"""CPR, continuous pseudo-label reforging (paper 3.3, eq. 5-6), used in training only.
+
+The features of an unlabelled frame are rebuilt, channel by channel, under the guidance of a labelled frame (its
+partner), and a pseudo-label is read from them.
+
+Axes: n pairs of frames, h w rows and columns at stride 4, p cells (p = h w), c channels, d channels again where two of
+them meet, i j rows and columns of any matrix, g clips of a group (the clips of one device), t frames of a clip. An axis
+of size 2 is foreground, background.
 """
 
 from __future__ import annotations
@@ -11,9 +17,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from echoforge_jax.models.pooling import masked_mean, unit_vector
+
 
 def instance_norm(x: Float[Array, "n i j"], epsilon: float = 1e-5) -> Float[Array, "n i j"]:
-    """Zero mean and unit variance over each (i, j) matrix."""
+    """Normalises every matrix to mean 0 and variance 1: (x - mean) / sqrt(variance + epsilon).
+
+    Args:
+        x: matrices.
+        epsilon: keeps a constant matrix finite.
+    """
     mean = x.mean(axis=(1, 2), keepdims=True)
     variance = jnp.square(x - mean).mean(axis=(1, 2), keepdims=True)
     return (x - mean) * jax.lax.rsqrt(variance + epsilon)
@@ -22,13 +35,30 @@ def instance_norm(x: Float[Array, "n i j"], epsilon: float = 1e-5) -> Float[Arra
 def channel_attention(
     q: Float[Array, "n p c"], k: Float[Array, "n p c"], v: Float[Array, "n p c"]
 ) -> Float[Array, "n p c"]:
-    """Eq. 5-6: A = softmax(IN(Q^T K)) over the channels of K, F^ = A V^T, returned as (n, p, c)."""
+    """Mixes the channels of V: A = softmax(IN(Q^T K)), F^ = A V^T (eq. 5-6).
+
+    A is (c, c); its softmax runs over the channels of K, and IN is `instance_norm`.
+
+    Args:
+        q: Q.
+        k: K.
+        v: V.
+
+    Returns:
+        F^ with cells first and channels last.
+    """
     attention = jax.nn.softmax(instance_norm(jnp.einsum("npc,npd->ncd", q, k)), axis=-1)
     return jnp.einsum("ncd,npd->npc", attention, v)
 
 
 class Reforging(nn.Module):
-    """Wq, Wk and Wv of CPR, as Q = F_L Wq, K = F_U Wk, V = F_U Wv."""
+    """Rebuilds F_U under the guidance of F_L: channel attention with Q = F_L Wq, K = F_U Wk, V = F_U Wv (eq. 5-6).
+
+    Wq, Wk and Wv are (c, c). Everything is computed in float32.
+
+    Attributes:
+        channels: channels c of the features.
+    """
 
     channels: int
 
@@ -36,36 +66,61 @@ class Reforging(nn.Module):
     def __call__(
         self, labelled: Float[Array, "n h w c"], unlabelled: Float[Array, "n h w c"]
     ) -> Float[Array, "n h w c"]:
-        """F_L of the partner and F_U -> F^_U, in float32."""
+        """Reforges frames.
+
+        Args:
+            labelled: F_L, the features of each frame's partner.
+            unlabelled: F_U, the features of the frames to reforge.
+
+        Returns:
+            F^_U, float32.
+        """
         n, h, w, c = unlabelled.shape
-        dense = {
-            name: nn.Dense(self.channels, use_bias=False, name=name, kernel_init=nn.initializers.lecun_normal())
+        query, key, value = (
+            nn.Dense(self.channels, use_bias=False, name=name, kernel_init=nn.initializers.lecun_normal())
             for name in ("query", "key", "value")
-        }
+        )
         f_l = labelled.astype(jnp.float32).reshape(n, h * w, c)
         f_u = unlabelled.astype(jnp.float32).reshape(n, h * w, c)
-        reforged = channel_attention(dense["query"](f_l), dense["key"](f_u), dense["value"](f_u))
-        return reforged.reshape(n, h, w, c)
+        return channel_attention(query(f_l), key(f_u), value(f_u)).reshape(n, h, w, c)
 
 
-def prototypes(features: Float[Array, "n h w c"], mask: Float[Array, "n h w"]) -> Float[Array, "n two c"]:
-    """Foreground and background means of labelled features under their ground truth (eq. 3's pooling)."""
-    masks = jnp.stack([mask, 1.0 - mask], axis=1)
-    pooled = jnp.einsum("nkhw,nhwc->nkc", masks, features.astype(jnp.float32))
-    return pooled / (masks.sum(axis=(2, 3))[..., None] + 1e-6)
+def prototypes(features: Float[Array, "n h w c"], mask: Float[Array, "n h w"]) -> Float[Array, "n 2 c"]:
+    """Averages labelled features over the foreground and over the background of their reference mask.
+
+    Args:
+        features: features of labelled frames.
+        mask: share of foreground in each cell, float32.
+
+    Returns:
+        One vector for the foreground, one for the background, float32 (the pooling of eq. 3).
+    """
+    return masked_mean(features, mask)
 
 
 def cosine_probability(
-    features: Float[Array, "n h w c"], prototypes_: Float[Array, "n two c"], temperature: float
+    features: Float[Array, "n h w c"], vectors: Float[Array, "n 2 c"], temperature: float
 ) -> Float[Array, "n h w"]:
-    """Foreground probability from the cosine similarities to the two prototypes."""
-    unit = lambda x: x * jax.lax.rsqrt((x * x).sum(-1, keepdims=True) + 1e-12)
-    cosine = jnp.einsum("nhwc,nkc->nhwk", unit(features), unit(prototypes_)) / temperature
+    """Computes the foreground probability of every cell from its cosine similarities to the two prototypes.
+
+    p = sigmoid((cos(F, v_fg) - cos(F, v_bg)) / T), the softmax of the two similarities over T.
+
+    Args:
+        features: F, float32.
+        vectors: v_fg and v_bg, the prototypes, float32.
+        temperature: T.
+    """
+    cosine = jnp.einsum("nhwc,nkc->nhwk", unit_vector(features), unit_vector(vectors)) / temperature
     return jax.nn.sigmoid(cosine[..., 0] - cosine[..., 1])
 
 
 class Partners(NamedTuple):
-    """For each frame of a group of clips, the labelled frame that reforges it, as an index into the flat frames."""
+    """The partner of every frame in a group of clips: the labelled frame that guides its reforging.
+
+    Attributes:
+        index: the partner's index among the g * t frames of the group, clip by clip. Always a valid index.
+        exists: whether the frame has a partner; where it has none, its index means nothing.
+    """
 
     index: Int[Array, "g t"]
     exists: Bool[Array, "g t"]
@@ -74,25 +129,35 @@ class Partners(NamedTuple):
 def find_partners(
     labelled: Float[Array, "g t"], view: Int[Array, " g"], record: Int[Array, " g"], *, exclude_self: bool
 ) -> Partners:
-    """The partner of every frame: the nearest labelled frame in time of its own clip; if that has none, a labelled
-    frame of another clip of the group: of the same view before others, then the nearest in time (clips run from ED to
-    ES: ED is reforged from an ED), then the lowest record id.
+    """Chooses, for every frame, the labelled frame that guides its reforging.
 
-    Ties go to the earlier frame. With `exclude_self`, a labelled frame is not its own partner (ED and ES reforge each
-    other); such a frame looks no further than what else is labelled.
+    Order of preference: (1) same clip, smallest |dt|; (2) another clip of the group: same view, then smallest |dt|,
+    then lowest record id. Ties go to the earlier frame. dt is the difference of frame numbers, each counted from the
+    start of its clip; because clips run from ED to ES, an ED of another clip is preferred for an ED.
+
+    Args:
+        labelled: 1 where training may use the frame's label.
+        view: number of each clip's view.
+        record: record id of each clip, unique in the group.
+        exclude_self: whether a labelled frame may not choose itself (for the training of Wq, Wk and Wv).
+
+    Returns:
+        The partners. None exists where no frame of the group is labelled, or no other one with `exclude_self`.
     """
     clips, frames = labelled.shape
     clip = jnp.repeat(jnp.arange(clips), frames)
     time = jnp.tile(jnp.arange(frames), clips)
-    rank = jnp.argsort(jnp.argsort(record))  # position in the order of record ids
-    far = clips * frames
+    rank = jnp.argsort(jnp.argsort(record))  # position of each clip in the order of record ids
     same_clip = clip[:, None] == clip[None, :]
     other_view = (view[clip][:, None] != view[clip][None, :]).astype(jnp.int32)
-    apart = jnp.abs(time[:, None] - time[None, :])
-    elsewhere = frames + ((other_view * frames + apart) * clips + rank[clip][None, :]) * frames + time[None, :]
-    cost = jnp.where(same_clip, apart, elsewhere)
+    time_apart = jnp.abs(time[:, None] - time[None, :])
+    # The preferences of (2) as the digits of one number, the most important first; above every cost of (1).
+    cost_elsewhere = (
+        frames + ((other_view * frames + time_apart) * clips + rank[clip][None, :]) * frames + time[None, :]
+    )
+    cost = jnp.where(same_clip, time_apart, cost_elsewhere)
     usable = jnp.broadcast_to((labelled.reshape(-1) > 0)[None, :], cost.shape)
     if exclude_self:
-        usable &= ~jnp.eye(far, dtype=bool)
+        usable &= ~jnp.eye(clips * frames, dtype=bool)
     cost = jnp.where(usable, cost, 2**30)
     return Partners(cost.argmin(axis=1).reshape(clips, frames), usable.any(axis=1).reshape(clips, frames))

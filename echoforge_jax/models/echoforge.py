@@ -1,11 +1,15 @@
-"""EchoForge assembled: encoder, pyramid, ARC, TSF over the frames of a clip (CPR: see `cpr.py`).
+"""The whole network: encoder, pyramid, ARC, and TSF over the frames of a clip. (CPR, for training only, is `cpr.py`.)
 
-Everything but TSF runs on all frames at once; TSF is a scan over frames whose carry is the memory. A clip in one call
-and its frames one by one, with the memory handed on, are the same computation.
+Everything but TSF runs on all frames at once. TSF is a scan over frames, and the memory is its carry. So a clip in one
+call and its frames one by one, with the memory handed on, are the same computation.
+
+Axes: b clips, t frames, n images (n = b t), H W rows and columns of a frame, h w rows and columns at stride 4, u v at
+stride 8, i j at stride 16, c channels.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import einops
@@ -15,32 +19,41 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from echoforge_jax.config import ModelConfig
-from echoforge_jax.models.arc import AnchorRecalibration
-from echoforge_jax.models.layers.convolution import average_pool, resize
+from echoforge_jax.models.arc import AnchorRecalibration, PatchRule
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.models.layers.pyramid import CoarsePyramid, FinePyramid
+from echoforge_jax.models.layers.resampling import average_pool, resize
 from echoforge_jax.models.layers.resnet import ResNet
-from echoforge_jax.models.memory import Memory, empty_memory, mask_pooling, remember, seeded
+from echoforge_jax.models.memory import Memory, empty_memory, remember, seeded, semantic_tokens
 from echoforge_jax.models.tsf import TemporalFusion
 
 
 class Outputs(NamedTuple):
-    """What the network says of a clip.
+    """The network's results for the frames of a clip.
 
     Attributes:
-        logits: foreground log-odds at full size, (b, t, H, W).
-        features: F, the features before the logits at stride 4, (b, t, h, w, c). CPR reads them.
-        seed_logits: the soft mask of ARC (or, without ARC, of the seed head) at stride 8; None for the baseline.
-        uncertain_share: share of ARC's patches inside the uncertain interval, (b, t); None without ARC.
+        logits: log-odds of the foreground at full size, float32.
+        features: F, the features before the logits, at stride 4. CPR reads them.
+        seed_logits: log-odds of ARC's own soft mask (without ARC: of the seed head's) at stride 8, float32; None where
+            the network has neither ARC nor TSF.
+        uncertain_share: share of ARC's patches that are uncertain, in each frame; None without ARC.
     """
 
     logits: Float[Array, "b t H W"]
     features: Float[Array, "b t h w c"]
-    seed_logits: Float[Array, "b t i j"] | None
+    seed_logits: Float[Array, "b t u v"] | None
     uncertain_share: Float[Array, "b t"] | None
 
 
 class FrameMaps(NamedTuple):
-    """The parts of a frame that TSF reads: strides 16, 16, 4 and 4."""
+    """The maps of a frame that TSF reads. Inside the scan they have no axis t.
+
+    Attributes:
+        x: recalibrated features X at stride 16.
+        seed_mask: ARC's or the seed head's soft mask at stride 16, values from 0 to 1.
+        e: features E at stride 4.
+        e_hidden: W_E E, the part of the hidden layer that depends on E alone.
+    """
 
     x: Float[Array, "b t i j c"]
     seed_mask: Float[Array, "b t i j"]
@@ -49,13 +62,20 @@ class FrameMaps(NamedTuple):
 
 
 class EchoForge(nn.Module):
-    """The network of `config`. Parameters and statistics only; no state, no randomness."""
+    """The network. It has parameters and the running statistics of its norms, no other state and no randomness.
+
+    Attributes:
+        config: sizes and switches.
+        convolutions: the forms in which convolutions and max pooling are compiled.
+    """
 
     config: ModelConfig
+    convolutions: ConvImplementation = dataclasses.field(default_factory=ConvImplementation.for_this_machine)
 
     def setup(self) -> None:
         c = self.config
         dtype = jnp.dtype(c.dtype)
+        pyramid_norm = "group" if c.norm == "group" else "batch"
         self.encoder = ResNet(
             depth=c.encoder_depth,
             width=c.encoder_width,
@@ -64,14 +84,15 @@ class EchoForge(nn.Module):
             stride_in_first_1x1=c.stride_in_first_1x1,
             dtype=dtype,
             rematerialise="encoder" in c.rematerialise,
+            convolutions=self.convolutions,
         )
-        self.coarse_pyramid = CoarsePyramid(c.channels, "group" if c.norm == "group" else "batch", dtype)
-        self.fine_pyramid = FinePyramid(c.channels, "group" if c.norm == "group" else "batch", dtype)
+        self.coarse_pyramid = CoarsePyramid(c.channels, pyramid_norm, self.convolutions, dtype)
+        self.fine_pyramid = FinePyramid(c.channels, pyramid_norm, self.convolutions, dtype)
         if c.anchor_recalibration:
-            again = "anchor_recalibration" in c.rematerialise
-            self.anchor_recalibration = (nn.remat(AnchorRecalibration) if again else AnchorRecalibration)(
-                c.anchors, c.neighbours, c.heads, c.patch, c.temperature, c.uncertain_interval, dtype
-            )
+            rematerialise = "anchor_recalibration" in c.rematerialise
+            layer = nn.remat(AnchorRecalibration) if rematerialise else AnchorRecalibration
+            rule = PatchRule(c.patch, c.temperature, c.uncertain_interval)
+            self.anchor_recalibration = layer(c.anchors, c.neighbours, c.heads, rule, dtype)
         elif c.temporal_fusion:
             self.seed_head = nn.Dense(1)
         if c.temporal_fusion:
@@ -80,24 +101,28 @@ class EchoForge(nn.Module):
         self.head = nn.Dense(1)
 
     def initial_memory(self, batch: int) -> Memory:
-        """The memory before the first frame."""
+        """Makes the memory before the first frame of `batch` clips."""
         return empty_memory(batch, self.config.memory_frames, self.config.channels, jnp.dtype(self.config.dtype))
 
-    def mask_logits(self, features: Float[Array, "*b c"]) -> Float[Array, "*b"]:
-        """The mask head: F -> foreground log-odds, at F's resolution."""
+    def mask_logits(self, features: Float[Array, "*batch c"]) -> Float[Array, "*batch"]:
+        """Applies the mask head, a 1x1 convolution: F to log-odds of the foreground, at F's resolution, float32."""
         return self.head(features.astype(jnp.float32))[..., 0]
 
     def __call__(
         self, clip: Float[Array, "b t H W"], memory: Memory | None = None, *, train: bool = False
     ) -> tuple[Outputs, Memory]:
-        """
+        """Segments the frames of clips.
+
         Args:
-            clip: grey levels 0..1; H and W multiples of 16 (32 with four encoder stages).
-            memory: what earlier frames left, when a clip comes in pieces; None at the start of a clip.
-            train: batch statistics instead of running ones in the norms.
+            clip: grey levels from 0 to 1; H and W are multiples of 16 (32 with four encoder stages).
+            memory: the memory after the frames before these, where a clip comes in pieces; None at its start.
+            train: whether the norms use the batch's statistics instead of the running ones.
 
         Returns:
-            Outputs of every frame, and the memory after the last one.
+            The results for every frame, and the memory after the last one.
+
+        Raises:
+            ValueError: H or W is not such a multiple.
         """
         c = self.config
         batch, _, height, width = clip.shape
@@ -107,32 +132,30 @@ class EchoForge(nn.Module):
         images = einops.rearrange(clip, "b t h w -> (b t) h w 1")
         mean, std = jnp.asarray(c.input_mean, jnp.float32), jnp.asarray(c.input_std, jnp.float32)
         images = ((images - mean[None, None, None]) / std[None, None, None]).astype(jnp.dtype(c.dtype))
-        maps = self.encoder(images, train)
-        x = self.coarse_pyramid(maps[1:], train)
+        fine, *coarse = self.encoder(images, train)
+        x = self.coarse_pyramid(coarse, train)
         seed_logits = uncertain = None
         if c.anchor_recalibration:
             x, seed_logits, uncertain = self.anchor_recalibration(x)
         elif c.temporal_fusion:
             seed_logits = self.seed_head(x.astype(jnp.float32))[..., 0]
-        e = self.fine_pyramid(x, maps[0], train)
+        e = self.fine_pyramid(x, fine, train)
 
         memory = self.initial_memory(batch) if memory is None else memory
         features = einops.rearrange(e, "(b t) h w c -> b t h w c", b=batch)
-        if c.temporal_fusion:
-            assert seed_logits is not None
-            coarse = FrameMaps(
-                average_pool(x, 2), average_pool(jax.nn.sigmoid(seed_logits)[..., None], 2)[..., 0], e, self.e_hidden(e)
-            )
-            coarse = FrameMaps(*(einops.rearrange(m, "(b t) ... -> b t ...", b=batch) for m in coarse))
-            again = "temporal_fusion" in c.rematerialise
+        if c.temporal_fusion and seed_logits is not None:
+            seed_mask = average_pool(jax.nn.sigmoid(seed_logits)[..., None], 2)[..., 0]
+            maps = FrameMaps(average_pool(x, 2), seed_mask, e, self.e_hidden(e))
+            maps = FrameMaps(*(einops.rearrange(m, "(b t) ... -> b t ...", b=batch) for m in maps))
+            rematerialise = "temporal_fusion" in c.rematerialise
             scan = nn.scan(
-                nn.remat(EchoForge.fuse_frame, prevent_cse=False) if again else EchoForge.fuse_frame,
+                nn.remat(EchoForge.fuse_frame, prevent_cse=False) if rematerialise else EchoForge.fuse_frame,
                 variable_broadcast="params",
                 split_rngs={"params": False},
                 in_axes=1,
                 out_axes=1,
             )
-            memory, features = scan(self, memory, coarse)
+            memory, features = scan(self, memory, maps)
         logits = self.mask_logits(features)
         logits = resize(einops.rearrange(logits, "b t h w -> (b t) h w 1"), (height, width))
         seed_logits, uncertain = (
@@ -143,9 +166,17 @@ class EchoForge(nn.Module):
         return Outputs(logits, features, seed_logits, uncertain), memory
 
     def fuse_frame(self, memory: Memory, frame: FrameMaps) -> tuple[Memory, Float[Array, "b h w c"]]:
-        """One frame of the scan: read the memory, make F, and enter the memory with the frame's own predicted mask."""
-        read = seeded(memory, mask_pooling(frame.x, frame.seed_mask))
+        """Fuses one frame with the memory, then appends it to the memory under its own predicted mask (eq. 3-4).
+
+        Args:
+            memory: the memory before the frame.
+            frame: the frame's maps, without the axis t.
+
+        Returns:
+            The memory after the frame, and the frame's F.
+        """
+        read = seeded(memory, semantic_tokens(frame.x, frame.seed_mask))
         features = self.temporal_fusion(read, frame.x, frame.e, frame.e_hidden)
         mask = jax.nn.sigmoid(self.mask_logits(features))[..., None]
         own_mask = average_pool(mask, mask.shape[1] // frame.x.shape[1])[..., 0]
-        return remember(memory, mask_pooling(frame.x, own_mask)), features
+        return remember(memory, semantic_tokens(frame.x, own_mask)), features

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from data_pipelines.batch import Batch
 from echoforge_jax.models.cpr import Partners, cosine_probability, find_partners, prototypes
-from echoforge_jax.models.layers.convolution import average_pool, resize
+from echoforge_jax.models.layers.resampling import resize
+from echoforge_jax.models.pooling import pool_to_cells
 from echoforge_jax.training import losses
 from echoforge_jax.training.state import Networks
 
@@ -141,6 +142,4 @@ def mask_shares(batch: Batch, height: int) -> Float[Array, "b t h w"]:
         batch: the batch.
         height: rows of cells.
     """
-    masks = einops.rearrange(batch.cavity.astype(jnp.float32), "b t h w -> (b t) h w 1")
-    cells = average_pool(masks, batch.cavity.shape[2] // height)
-    return einops.rearrange(cells, "(b t) h w 1 -> b t h w", b=len(batch.cavity))
+    return pool_to_cells(batch.cavity.astype(jnp.float32), height)

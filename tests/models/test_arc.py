@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echoforge_jax.models import arc as arc
+from echoforge_jax.models import arc
 from tests.helpers.oracles import as_float64, attention, dense, feed_forward, layer_norm, perturbed, sigmoid, softmax
 
 IS_FOREGROUND = {1: [1], 2: [1, 0], 3: [1, 0, 0], 4: [1, 1, 0, 0]}  # Table 4, by the number of anchors
@@ -142,9 +142,8 @@ def test_recalibration_moves_uncertain_patches_and_no_others(anchors: int, patch
     rng = np.random.default_rng(10 * anchors + patch)
     x, vectors = rng.standard_normal((2, 8, 6, 4)).astype(np.float32), rng.standard_normal((2, anchors, 4))
     alpha, beta, bias = 1.7, -0.4, 0.1
-    out, uncertain = arc.recalibrate(
-        f32(x), f32(vectors), f32(alpha), f32(beta), patch=patch, single_bias=f32(bias) if anchors == 1 else None
-    )
+    scalars = arc.PullScalars(f32(alpha), f32(beta), f32(bias) if anchors == 1 else None)
+    out, uncertain = arc.recalibrate(f32(x), f32(vectors), scalars, arc.PatchRule(patch=patch))
     out = np.asarray(out)
     share_moved = []
     for n in range(2):
@@ -164,15 +163,18 @@ def test_recalibration_moves_uncertain_patches_and_no_others(anchors: int, patch
 def test_recalibration_interval_includes_its_ends_and_nothing_beyond():
     """Two opposite anchors, a patch as far from both (s_fg = 0.5 exactly), and intervals around 0.5."""
     x, anchors = f32(np.full((1, 2, 2, 2), [0.0, 1.0])), f32([[[1.0, 0.0], [-1.0, 0.0]]])
+    scalars = arc.PullScalars(f32(1.0), f32(0.0))
     for interval, expected in (((0.5, 0.6), True), ((0.4, 0.5), True), ((0.51, 0.6), False), ((0.4, 0.49), False)):
-        _, uncertain = arc.recalibrate(x, anchors, f32(1.0), f32(0.0), interval=interval)
+        _, uncertain = arc.recalibrate(x, anchors, scalars, arc.PatchRule(interval=interval))
         assert bool(uncertain[0, 0]) is expected
 
 
 @pytest.fixture(scope="module", params=ANCHORS)
 def layer(request):
     """ARC with every parameter perturbed, a small input and what it makes of it."""
-    module = arc.AnchorRecalibration(anchors=request.param, neighbours=5, heads=2, interval=INTERVAL)
+    module = arc.AnchorRecalibration(
+        anchors=request.param, neighbours=5, heads=2, rule=arc.PatchRule(interval=INTERVAL)
+    )
     x = np.random.default_rng(request.param).standard_normal((2, 4, 6, 8)).astype(np.float32)
     initial = jax.jit(module.init)(jax.random.key(0), jnp.asarray(x))["params"]
     params = perturbed(initial, seed=request.param)
@@ -217,9 +219,8 @@ def test_pull_is_near_one_half_at_the_start(layer):
     module, initial, _, x, _ = layer
     anchors = np.random.default_rng(100).standard_normal((2, module.anchors, 8)).astype(np.float32)
     bias = initial.get("single_bias")
-    out, uncertain = arc.recalibrate(
-        jnp.asarray(x), jnp.asarray(anchors), initial["alpha"], initial["beta"], single_bias=bias
-    )
+    scalars = arc.PullScalars(initial["alpha"], initial["beta"], bias)
+    out, uncertain = arc.recalibrate(jnp.asarray(x), jnp.asarray(anchors), scalars, arc.PatchRule())
     assert bool(uncertain.any())
     s_fg, share = arc.patch_probabilities(
         f32(x.reshape(2, 2, 2, 3, 2, 8).mean(axis=(2, 4)).reshape(2, 6, 8)), jnp.asarray(anchors), 1.0, bias
@@ -234,7 +235,7 @@ def test_pull_is_near_one_half_at_the_start(layer):
 
 def test_gradient_of_the_layer_against_finite_differences():
     """Down to the input, every patch uncertain, by a step that changes no neighbour; and every gradient finite."""
-    module = arc.AnchorRecalibration(anchors=2, neighbours=5, heads=2, interval=(0.0, 1.0))
+    module = arc.AnchorRecalibration(anchors=2, neighbours=5, heads=2, rule=arc.PatchRule(interval=(0.0, 1.0)))
     rng = np.random.default_rng(0)
     x, direction = (rng.standard_normal((1, 4, 4, 8)).astype(np.float32) for _ in range(2))
     params = jax.jit(module.init)(jax.random.key(0), jnp.asarray(x))

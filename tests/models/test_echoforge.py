@@ -13,7 +13,7 @@ import pytest
 from echoforge_jax.config import ModelConfig
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.models.echoforge import EchoForge, FrameMaps
-from echoforge_jax.models.layers.convolution import make_norm
+from echoforge_jax.models.layers.normalization import make_norm
 from tests.helpers.oracles import perturbed, sigmoid
 
 BATCH, FRAMES, SIZE = 2, 5, 32  # more frames than the memory holds
@@ -204,7 +204,7 @@ def test_every_switch_initialises_and_runs(tiny_model: ModelConfig, switch: str)
 def test_norms_keep_or_move_their_statistics(kind: str, train: bool, moves: bool):
     """`batch` uses and updates the batch's statistics in training; `frozen` never does."""
     x = jnp.asarray(5.0 + 2.0 * np.random.default_rng(0).standard_normal((2, 4, 4, 8)).astype(np.float32))
-    norm = make_norm(kind, train, jnp.float32)("norm")
+    norm = make_norm(kind, train, jnp.float32)(name="norm")
     variables = norm.init(jax.random.key(0), x)
     y, updates = norm.apply(variables, x, mutable=["batch_stats"])
     moved = difference(updates["batch_stats"]["mean"], variables["batch_stats"]["mean"]) > 0.1
@@ -214,7 +214,7 @@ def test_norms_keep_or_move_their_statistics(kind: str, train: bool, moves: bool
 
 def test_group_norm_reads_one_sample_alone():
     x = np.random.default_rng(0).standard_normal((2, 4, 4, 16)).astype(np.float32)
-    norm = make_norm("group", True, jnp.float32)("norm")
+    norm = make_norm("group", True, jnp.float32)(name="norm")
     variables = norm.init(jax.random.key(0), jnp.asarray(x))
     grouped = x.reshape(2, 16, 2, 8)
     expected = (grouped - grouped.mean((1, 3), keepdims=True)) / np.sqrt(grouped.var((1, 3), keepdims=True) + 1e-5)

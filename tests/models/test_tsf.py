@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoforge_jax.models.layers.attention import sine_position_encoding
-from echoforge_jax.models.memory import Memory, empty_memory, mask_pooling, remember, seeded
+from echoforge_jax.models.memory import Memory, empty_memory, remember, seeded, semantic_tokens
 from echoforge_jax.models.tsf import DecoderLayer, InContextFusion, TemporalFusion, open_blocked_rows, semantic_maps
 from tests.helpers.oracles import as_float64, attention, dense, feed_forward, layer_norm, perturbed, sigmoid, softmax
 
@@ -25,10 +25,10 @@ def frame_tokens(value: float, batch: int = 1, channels: int = 3) -> jax.Array:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-def test_eq_3_mask_pooling():
+def test_eq_3_semantic_tokens_are_masked_means():
     rng = np.random.default_rng(0)
     features, mask = rng.standard_normal((2, 3, 4, 5)), rng.uniform(0, 1, (2, 3, 4))
-    got = np.asarray(mask_pooling(f32(features), f32(mask)))
+    got = np.asarray(semantic_tokens(f32(features), f32(mask)))
     for b in range(2):
         for k, m in enumerate((mask[b], 1.0 - mask[b])):
             total = sum(m[u, v] * features[b, u, v] for u in range(3) for v in range(4))
@@ -40,11 +40,11 @@ def test_eq_3_an_empty_mask_gives_a_finite_token(value: float):
     """Foreground empty (0) or background empty (1): that token is zero, the other the plain mean; gradients finite."""
     features = f32(np.random.default_rng(0).standard_normal((1, 3, 4, 5)))
     mask = jnp.full((1, 3, 4), value, jnp.float32)
-    tokens = np.asarray(mask_pooling(features, mask))
+    tokens = np.asarray(semantic_tokens(features, mask))
     empty, full = (0, 1) if value == 0.0 else (1, 0)
     assert np.all(tokens[0, empty] == 0.0)
     np.testing.assert_allclose(tokens[0, full], np.asarray(features).mean(axis=(0, 1, 2)), atol=1e-5)
-    gradient = jax.grad(lambda f: mask_pooling(f, mask).sum())(features)
+    gradient = jax.grad(lambda f: semantic_tokens(f, mask).sum())(features)
     np.testing.assert_allclose(gradient, 1.0 / 12.0, atol=1e-6)
 
 
@@ -52,7 +52,9 @@ def test_eq_3_has_no_gradient_into_the_mask():
     rng = np.random.default_rng(0)
     features, mask = f32(rng.standard_normal((1, 3, 4, 5))), f32(rng.uniform(0, 1, (1, 3, 4)))
     weights = f32(rng.standard_normal((1, 2, 5)))
-    to_features, to_mask = jax.grad(lambda f, m: (mask_pooling(f, m) * weights).sum(), argnums=(0, 1))(features, mask)
+    to_features, to_mask = jax.grad(lambda f, m: (semantic_tokens(f, m) * weights).sum(), argnums=(0, 1))(
+        features, mask
+    )
     assert np.all(np.asarray(to_mask) == 0.0)
     assert np.all(np.asarray(to_features) != 0.0)
 

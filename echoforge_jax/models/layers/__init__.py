@@ -1,0 +1,1 @@
+"""Layers that know nothing of the paper: attention, convolution, normalization, resampling, ResNet, pyramid."""

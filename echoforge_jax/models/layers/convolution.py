@@ -1,164 +1,171 @@
-"""Convolutions as this project uses them: NHWC, torchvision's symmetric padding, He initialisation.
+"""Convolution and max pooling, and the record that chooses in which form they are compiled.
 
-Where XLA's own form is slow on a CPU, another form of the same arithmetic stands in: a 1x1 convolution is a matrix
-product, max pooling is a maximum of shifted maps, and without AVX-512 the gradient of a larger kernel is one matrix
-product a tap (ratios: docs/explanation/cpu_kernels.md). `plain_convolutions` switches all of that off, for benchmarks.
+On a CPU some of XLA's own forms are slow, so equivalent ones stand in (ratios: docs/explanation/cpu_kernels.md).
+
+Axes: n images, h w rows and columns of the input, i j rows and columns of the output, c input channels, d output
+channels, s side of a square kernel.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
-import einops
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-kaiming = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")  # He et al. 2015, for what a ReLU follows
+kaiming = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")  # He et al. 2015: before a ReLU
 
-_matrix_products = True
-
-
-@contextmanager
-def plain_convolutions() -> Iterator[None]:
-    """Inside, every traced convolution and pooling is XLA's own (for benchmarks)."""
-    global _matrix_products
-    _matrix_products = False
-    try:
-        yield
-    finally:
-        _matrix_products = True
+MIN_CHANNELS_BY_TAPS = 64  # with fewer, the matrix product of a tap is too narrow to pay for the longer program
 
 
-def conv_general_dilated(lhs: Array, rhs: Array, window_strides: Any, padding: Any, **kwargs: Any) -> Array:
-    """`jax.lax.conv_general_dilated` of NHWC arrays and HWIO kernels, without groups, in the forms named above."""
-    dilations = (kwargs.get(name) or (1, 1) for name in ("lhs_dilation", "rhs_dilation"))
-    plain = kwargs.get("feature_group_count", 1) != 1 or any(tuple(dilation) != (1, 1) for dilation in dilations)
-    if plain or not _matrix_products:
-        return jax.lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
-    rows, columns = window_strides
-    if rhs.shape[:2] != (1, 1) or any(p != (0, 0) for p in padding):
-        return _spatial_convolution(lhs, rhs, (rows, columns), tuple(map(tuple, padding)), kwargs.get("precision"))
-    return jax.lax.dot_general(
-        lhs[:, ::rows, ::columns], rhs[0, 0], (((3,), (0,)), ((), ())), precision=kwargs.get("precision")
-    )
+@dataclasses.dataclass(frozen=True)
+class ConvImplementation:
+    """The forms in which a network's convolutions and max pooling are compiled. All of them agree up to rounding.
+
+    Attributes:
+        matrix_products_for_1x1: a 1x1 convolution is one matrix product over the channels; else XLA's convolution.
+        max_pool_by_shifts: max pooling is the maximum of nine shifted maps, and cells that tie share the gradient;
+            else XLA's `reduce_window`, where one of the tied cells gets the whole gradient.
+        kernel_gradient_by_taps: on a CPU, the gradient of a kernel is one matrix product per tap (position in the
+            kernel), where the input has at least `MIN_CHANNELS_BY_TAPS` channels; else XLA's gradient.
+    """
+
+    matrix_products_for_1x1: bool
+    max_pool_by_shifts: bool
+    kernel_gradient_by_taps: bool
+
+    @classmethod
+    def for_this_machine(cls) -> ConvImplementation:
+        """Returns the fastest forms for this machine's CPU. Other devices run the first two at XLA's own speed."""
+        # With AVX-512, XLA's kernel gradients reach 90 to 195 GFLOP/s and the taps (which copy their transposed maps)
+        # 40 to 160; with AVX2 the taps are the faster ones.
+        return cls(matrix_products_for_1x1=True, max_pool_by_shifts=True, kernel_gradient_by_taps=not _cpu_has_avx512())
+
+    @classmethod
+    def plain(cls) -> ConvImplementation:
+        """Returns XLA's own forms of everything, for comparison."""
+        return cls(matrix_products_for_1x1=False, max_pool_by_shifts=False, kernel_gradient_by_taps=False)
 
 
-Pairs = tuple[tuple[int, int], ...]
-# With AVX-512 XLA's kernel gradients run at 90 to 195 GFLOP/s, a product a tap (which has to copy its transposed map)
-# at 40 to 160; with AVX2 the taps were the faster ones.
-KERNEL_GRADIENT_BY_TAPS = not {"X86_V4", "AVX512F"} & set(
-    np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-)
-MIN_CHANNELS_BY_TAPS = 64  # below, a matrix product a tap is too narrow to pay for the longer program
+@functools.cache
+def _cpu_has_avx512() -> bool:
+    """Whether NumPy has found AVX-512 on this CPU (newer releases of NumPy call it X86_V4)."""
+    extensions = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    return not {"X86_V4", "AVX512F"}.isdisjoint(extensions)
 
 
-def _xla_convolution(x: Array, kernel: Array, strides: tuple[int, int], padding: Pairs, precision: Any) -> Array:
+class Conv(nn.Module):
+    """A square convolution without bias, because a norm follows.
+
+    y[n, i, j, d] = sum_uvc K[u, v, c, d] x[n, i t + u, j t + v, c], with u and v from 0 to s - 1, stride t, and x
+    padded by (s - 1) / 2 zeros on every side. The kernel K has size (s, s, c, d) and is float32.
+
+    Attributes:
+        features: output channels d.
+        size: side s of the kernel, an odd number.
+        stride: stride t, the same for rows and columns.
+        implementation: the forms to compile.
+        dtype: type of the arithmetic and of the output.
+    """
+
+    features: int
+    size: int
+    stride: int = 1
+    implementation: ConvImplementation = dataclasses.field(default_factory=ConvImplementation.for_this_machine)
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n i j d"]:
+        """Returns the convolved map; i and j are h and w divided by the stride and rounded up."""
+        kernel = self.param("kernel", kaiming, (self.size, self.size, x.shape[-1], self.features), jnp.float32)
+        return convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.implementation)
+
+
+def convolve(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "s s c d"], stride: int, implementation: ConvImplementation
+) -> Float[Array, "n i j d"]:
+    """Convolves a map with a square kernel, padded by (s - 1) / 2 on every side.
+
+    Args:
+        x: the input map.
+        kernel: the kernel, s odd, of the same type as x.
+        stride: step of the kernel in both directions.
+        implementation: the forms to compile.
+    """
+    if len(kernel) == 1 and implementation.matrix_products_for_1x1:
+        return jax.lax.dot_general(x[:, ::stride, ::stride], kernel[0, 0], (((3,), (0,)), ((), ())))
+    if implementation.kernel_gradient_by_taps and x.shape[-1] >= MIN_CHANNELS_BY_TAPS:
+        return _convolve_with_gradient_by_taps(x, kernel, stride)
+    return _convolve_by_xla(x, kernel, stride)
+
+
+def max_pool(x: Float[Array, "n h w c"], implementation: ConvImplementation) -> Float[Array, "n i j c"]:
+    """Takes the maximum over 3x3 cells at stride 2, padded by 1 cell on every side.
+
+    Args:
+        x: the input map.
+        implementation: the forms to compile.
+    """
+    if not implementation.max_pool_by_shifts:
+        padding = ((0, 0), (1, 1), (1, 1), (0, 0))
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    size = [(side - 1) // 2 + 1 for side in x.shape[1:3]]
+    return functools.reduce(jnp.maximum, _shifted_maps(padded, 3, 2, size))
+
+
+def _convolve_by_xla(x: Array, kernel: Array, stride: int) -> Array:
+    pad = (len(kernel) - 1) // 2
     return jax.lax.conv_general_dilated(
-        x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=precision
+        x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _spatial_convolution(x: Array, kernel: Array, strides: tuple[int, int], padding: Pairs, precision: Any) -> Array:
-    """XLA's convolution; on a CPU without AVX-512 the gradient of its kernel is made tap by tap."""
-    return _xla_convolution(x, kernel, strides, padding, precision)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve_with_gradient_by_taps(x: Array, kernel: Array, stride: int) -> Array:
+    return _convolve_by_xla(x, kernel, stride)
 
 
-def _forward(
-    x: Array, kernel: Array, strides: tuple[int, int], padding: Pairs, precision: Any
-) -> tuple[Array, tuple[Array, Array]]:
-    return _xla_convolution(x, kernel, strides, padding, precision), (x, kernel)
+def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
+    return _convolve_by_xla(x, kernel, stride), (x, kernel)
 
 
-def _backward(
-    strides: tuple[int, int], padding: Pairs, precision: Any, saved: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
+def _backward(stride: int, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    """Gradients with respect to the input (XLA's) and to the kernel (on a CPU: tap by tap)."""
     x, kernel = saved
-    of_x = jax.vjp(lambda x: _xla_convolution(x, kernel, strides, padding, precision), x)[1](gradient)[0]
+    size = len(kernel)
+    pad = (size - 1) // 2
+    input_gradient = jax.vjp(lambda x: _convolve_by_xla(x, kernel, stride), x)[1](gradient)[0]
 
     def by_xla(x: Array, gradient: Array) -> Array:
-        return jax.vjp(lambda k: _xla_convolution(x, k, strides, padding, precision), kernel)[1](gradient)[0]
+        return jax.vjp(lambda kernel: _convolve_by_xla(x, kernel, stride), kernel)[1](gradient)[0]
 
-    def by_tap(x: Array, gradient: Array) -> Array:
-        padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    def by_taps(x: Array, gradient: Array) -> Array:
+        padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         taps = [
-            jax.lax.dot_general(seen, gradient, (((0, 1, 2), (0, 1, 2)), ((), ())), precision=precision)
-            for seen in _shifted(padded, kernel.shape[:2], strides, gradient.shape[1:3])
+            jax.lax.dot_general(shifted, gradient, (((0, 1, 2), (0, 1, 2)), ((), ())))
+            for shifted in _shifted_maps(padded, size, stride, gradient.shape[1:3])
         ]
         return jnp.stack(taps).reshape(kernel.shape)
 
-    taps = KERNEL_GRADIENT_BY_TAPS and x.shape[-1] >= MIN_CHANNELS_BY_TAPS
-    of_kernel = jax.lax.platform_dependent(x, gradient, cpu=by_tap if taps else by_xla, default=by_xla)
-    return of_x, of_kernel
+    return input_gradient, jax.lax.platform_dependent(x, gradient, cpu=by_taps, default=by_xla)
 
 
-_spatial_convolution.defvjp(_forward, _backward)
+_convolve_with_gradient_by_taps.defvjp(_forward, _backward)
 
 
-def _shifted(padded: Array, window: Sequence[int], strides: Sequence[int], size: Sequence[int]) -> list[Array]:
-    """What each tap of a window sees of a padded map, row by row of the window."""
+def _shifted_maps(padded: Array, window: int, stride: int, size: Sequence[int]) -> list[Array]:
+    """What every position of a square window sees of a padded map, row by row of the window; `size` is the output's."""
     n, _, _, c = padded.shape
-    last = [(places - 1) * stride + 1 for places, stride in zip(size, strides, strict=True)]
+    rows, columns = ((side - 1) * stride + 1 for side in size)
     return [
-        jax.lax.slice(padded, (0, i, j, 0), (n, i + last[0], j + last[1], c), (1, *strides, 1))
-        for i in range(window[0])
-        for j in range(window[1])
+        jax.lax.slice(padded, (0, u, v, 0), (n, u + rows, v + columns, c), (1, stride, stride, 1))
+        for u in range(window)
+        for v in range(window)
     ]
-
-
-def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n i j c"]:
-    """Maximum over 3x3 cells at stride 2, padded by 1. A gradient is shared by cells that tie."""
-    padding = ((1, 1), (1, 1))
-    if not _matrix_products:
-        whole: Any = padding
-        return nn.max_pool(x, (3, 3), (2, 2), padding=whole)
-    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
-    size = [(side - 1) // 2 + 1 for side in x.shape[1:3]]
-    return functools.reduce(jnp.maximum, _shifted(padded, (3, 3), (2, 2), size))
-
-
-def conv(
-    features: int, size: int, stride: int = 1, *, bias: bool = False, dtype: Any = jnp.float32, **kwargs: Any
-) -> nn.Conv:
-    """A `size` x `size` convolution padded by (size - 1) / 2 on every side. No bias by default: a norm follows."""
-    pad = (size - 1) // 2
-    return nn.Conv(
-        features,
-        (size, size),
-        (stride, stride),
-        padding=((pad, pad), (pad, pad)),
-        use_bias=bias,
-        dtype=dtype,
-        kernel_init=kwargs.pop("kernel_init", kaiming),
-        conv_general_dilated_cls=lambda: conv_general_dilated,
-        **kwargs,
-    )
-
-
-def make_norm(kind: str, train: bool, dtype: Any) -> Callable[..., nn.Module]:
-    """Normalisation after a convolution.
-
-    `batch`: statistics of the global batch in training, running ones otherwise; `frozen`: running statistics always;
-    `group`: 8 channels a group, no statistics kept.
-    """
-    if kind == "group":
-        return lambda name: nn.GroupNorm(num_groups=None, group_size=8, epsilon=1e-5, dtype=dtype, name=name)
-    return lambda name: nn.BatchNorm(
-        use_running_average=(kind == "frozen") or not train, momentum=0.9, epsilon=1e-5, dtype=dtype, name=name
-    )
-
-
-def resize(x: Float[Array, "n h w c"], size: Sequence[int]) -> Float[Array, "n i j c"]:
-    """Bilinear resize with half-pixel centres, without antialiasing."""
-    return jax.image.resize(x, (x.shape[0], size[0], size[1], x.shape[3]), "bilinear", antialias=False)
-
-
-def average_pool(x: Float[Array, "n h w c"], factor: int) -> Float[Array, "n i j c"]:
-    """Mean over non-overlapping `factor` x `factor` cells."""
-    return einops.reduce(x, "n (h i) (w j) c -> n h w c", "mean", i=factor, j=factor)
