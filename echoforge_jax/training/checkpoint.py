@@ -1,4 +1,4 @@
-"""Checkpoints: the only file that names Orbax.
+"""The checkpoints of a training, written and read by Orbax.
 
 A run's folder holds `checkpoints/` (whole states, the last N), `best/` (the whole state with the highest validation
 Dice) and `inference/` (parameters and statistics of the best epoch, with everything needed to use them).
@@ -71,7 +71,7 @@ class Checkpoints:
         self._best.close()
 
     def latest_step(self) -> int | None:
-        """The last whole checkpoint's step. A torn one (killed while being written) is not counted."""
+        """Returns the step of the last whole checkpoint; one that a kill cut short does not count."""
         return self._last.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
@@ -138,8 +138,10 @@ class Checkpoints:
         return Restored(state, {name: value for name, value in restored[META].items() if name != DIGEST})
 
     def set_aside_after(self, step: int) -> None:
-        """Moves checkpoints later than `step` (they could not be read) out of the way, and removes what a killed run
-        left half-written; both are said. Not while another run may be writing here."""
+        """Moves checkpoints later than a step, which could not be read, out of the way, and names them.
+
+        It also removes what a killed run left half-written. Not to be called while another run may be writing here.
+        """
         checkpoints = self.root / "checkpoints"
         if processes.is_main():
             for later in (s for s in self._last.all_steps() if s > step):
@@ -192,8 +194,14 @@ class Checkpoints:
 
 
 def digest(state: Any, meta: dict[str, Any]) -> str:
-    """A checksum of a state and its meta data, the same on any mesh: of each array the sum of its words, modulo 2^32.
-    (What Orbax writes has none: a flipped bit in it would be trained on.)"""
+    """Returns a checksum of a state and its meta data: the sum of the words of each array, modulo 2^32, hashed.
+
+    It is the same on any mesh. (What Orbax writes has no checksum: a flipped bit in it would be trained on.)
+
+    Args:
+        state: a pytree of arrays.
+        meta: what the checkpoint says of itself.
+    """
     sums = np.array(jax.device_get(_word_sums(state)), np.uint32)
     return hashlib.sha256(sums.tobytes() + json.dumps(meta, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -208,8 +216,10 @@ def _word_sums(state: Any) -> list[jax.Array]:
 
 
 def _fault(folder: Path, target: TrainState) -> str:
-    """What is wrong with a checkpoint, "" where it is whole and fits. Reads all of it onto this process's first device;
-    other processes need not take part."""
+    """Says what is wrong with a checkpoint; "" where it is whole and fits.
+
+    Reads all of it onto this process's first device; other processes need not take part.
+    """
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     try:
         meta = json.loads((folder / META / "metadata").read_text(encoding="utf-8"))
@@ -229,20 +239,25 @@ def _fault(folder: Path, target: TrainState) -> str:
             raise
         return f"checkpoint {folder} cannot be read: {_first_line(error)}"
     saved = meta.pop(DIGEST, "")
-    found = digest(state, meta)
-    return "" if saved in ("", found) else f"checkpoint {folder} is damaged: its digest is {found}, not {saved}"
+    actual = digest(state, meta)
+    return "" if saved in ("", actual) else f"checkpoint {folder} is damaged: its digest is {actual}, not {saved}"
 
 
 def abstract_state(shapes: Any, shardings: Any) -> Any:
-    """`jax.eval_shape` of a state -> restore target that carries this run's shardings: a tree, or one of all."""
+    """Makes the target of a restore: shapes that carry the shardings of this run.
+
+    Args:
+        shapes: `jax.eval_shape` of a state.
+        shardings: where each array goes: a tree like `shapes`, or one sharding for all.
+    """
     if isinstance(shardings, jax.sharding.Sharding):
         shardings = jax.tree.map(lambda _: shardings, shapes)
     return jax.tree.map(lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, shardings)
 
 
 def _differences(tree: Any, target: Any) -> list[str]:
-    """What the arrays stored (by Orbax's meta data) and those of a tree do not share: names and shapes."""
-    stored = {name: tuple(found.shape) for name, found in ocp.tree.to_flat_dict(tree, sep="/").items()}
+    """Names the arrays that a stored tree (by Orbax's meta data) and a target do not share, with their shapes."""
+    stored = {name: tuple(array.shape) for name, array in ocp.tree.to_flat_dict(tree, sep="/").items()}
     flat = ocp.tree.to_flat_dict(ocp.tree.serialize_tree(target, keep_empty_nodes=False), sep="/")
     wanted = {name: tuple(leaf.shape) for name, leaf in flat.items()}
     return [
