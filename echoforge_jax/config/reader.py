@@ -21,6 +21,8 @@ from echoforge_jax.config.renamed import rename_fields
 from echoforge_jax.config.schema import Config
 from echoforge_jax.errors import ConfigError
 
+NONE_TEXTS = ("none", "None")  # how a command line spells None
+
 
 def default_config() -> ml_collections.ConfigDict:
     """Returns the defaults as a locked `ConfigDict`, for a `get_config()` to change."""
@@ -151,7 +153,7 @@ def _value(kind: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, path)
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        if value is None:
+        if value is None or value in NONE_TEXTS:
             return None
         (kind,) = (option for option in typing.get_args(kind) if option is not type(None))
         return _value(kind, value, path)

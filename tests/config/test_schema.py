@@ -28,6 +28,12 @@ def test_optional_fields_keep_their_type_in_a_config_dict():
         values.training.max_steps = "many"
 
 
+@pytest.mark.parametrize("text", ["none", "None"])
+def test_a_command_line_can_say_none(text: str):
+    changes = {"pseudo_labels.strategy": text, "training.start_from": text}
+    assert replace(Config(), changes) == replace(Config(), dict.fromkeys(changes))
+
+
 def test_replace_changes_fields_and_sections_at_once():
     other = replace(Config(), {"data.size": 64, "optimizer.ema_decay": 0.9, "pseudo_labels.teacher": "average"})
     assert (other.data.size, other.pseudo_labels.teacher) == (64, "average") and Config().data.size == 256
