@@ -155,10 +155,7 @@ def test_dataclasses_explain_their_fields():
     assert missing == []
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["echoforge_jax", "echoforge_jax.inference", "echoforge_jax.models.echoforge"],
-)
+@pytest.mark.parametrize("module", ["echoforge_jax", "echoforge_jax.inference", "echoforge_jax.models.echoforge"])
 def test_the_library_is_light(module: str):
     heavy = "{'orbax', 'optax', 'tensorflow_datasets', 'grain', 'nibabel', 'matplotlib', 'tensorboardX', 'tensorflow'}"
     code = f"import sys, {module}; print(sorted({heavy} & sys.modules.keys()))"
