@@ -11,7 +11,7 @@ PROPAGATION_METHODS = ("registration", "deformation")  # what each one does: `da
 class Augmentation:
     """Ranges of the random changes to training clips; `data_pipelines.augment` applies them.
 
-    The first four are the paper's (section 4.2), in the ranges of the same group's earlier code (docs/method.md,
+    The first four are the paper's (section 4.2), in the ranges of the same group's earlier code (docs/explanation/method.md,
     section 6). The others model what an ultrasound machine and a chest do to a picture.
 
     Attributes:

@@ -22,6 +22,7 @@ from echoforge_jax.distributed.flags import join_cluster
 from echoforge_jax.distributed.start import exit_if_process_lost
 from echoforge_jax.errors import INTERRUPTED, ConfigError
 from echoforge_jax.inference import Predictor
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import choose_split, evaluate
 from echoforge_jax.training.loop import Outcome, train
@@ -53,13 +54,13 @@ def run(config: Config, workdir: Path, *, profile: StepRange | None = None) -> O
     Raises:
         ConfigError: the configuration names no data, or the folder holds another run; and as `train`.
     """
-    simulation = config.data.simulate
+    simulation, convolutions = config.data.simulate, ConvImplementation.for_this_machine()
     if simulation.patients and not config.data.root:
         config = replace(config, {"data.root": str(workdir / "simulated")})
     if not config.data.root:
         raise ConfigError("config.data.root is empty; give the data's folder: --config.data.root=PATH")
     with processes.main_first("the folder is claimed"):
-        claim(workdir, config)
+        claim(workdir, config, convolutions=convolutions)
     if is_done(workdir):
         say(
             f"{workdir} is done already; remove it or use another --workdir to train anew; to score it in another way: "
@@ -69,7 +70,7 @@ def run(config: Config, workdir: Path, *, profile: StepRange | None = None) -> O
         if simulation.patients:
             with processes.main_first("the data are simulated"):
                 _simulate(simulation, Path(config.data.root), config.data.format)
-        if train(config, workdir, profile=profile) is Outcome.INTERRUPTED:
+        if train(config, workdir, profile=profile, convolutions=convolutions) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
         _evaluate(config, workdir)
         processes.wait_for_all("the run is scored")

@@ -18,6 +18,7 @@ from echoforge_jax.console import progress_bar, say
 from echoforge_jax.distributed import processes, sharding
 from echoforge_jax.errors import CheckpointError, NonFiniteLoss
 from echoforge_jax.models.cost import count_cost
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.training.cadence import Cadence
 from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
 from echoforge_jax.training.clock import Clock
@@ -43,13 +44,16 @@ class Outcome(enum.Enum):
     INTERRUPTED = "interrupted"  # saved; the same command goes on
 
 
-def train(config: Config, workdir: Path, *, profile: StepRange | None = None) -> Outcome:
+def train(
+    config: Config, workdir: Path, *, profile: StepRange | None = None, convolutions: ConvImplementation | None = None
+) -> Outcome:
     """Trains to the end of the configuration's epochs, or until SIGTERM or Ctrl-C, from the last checkpoint if any.
 
     Args:
         config: the configuration.
         workdir: folder of the run.
         profile: steps of which a trace is written into workdir/profile.
+        convolutions: the forms in which convolutions are compiled; None takes the fastest for this machine.
 
     Raises:
         NonFiniteLoss: the loss is not finite: names the step; nothing is saved from it on.
@@ -64,7 +68,11 @@ def train(config: Config, workdir: Path, *, profile: StepRange | None = None) ->
     sharding.check_batch(mesh, config.data.batch_clips, config.training.accumulate)
     batches = training_batches(config, num_devices=sharding.batch_parts(mesh))
     program = Program.build(
-        config, mesh=mesh, steps_per_epoch=batches.steps_per_epoch, trained_variables=start.variables
+        config,
+        mesh=mesh,
+        steps_per_epoch=batches.steps_per_epoch,
+        trained_variables=start.variables,
+        convolutions=convolutions,
     )
     validator = Validator(
         program.networks.network, load(config.data, "validation"), batch_clips=config.data.batch_clips, mesh=mesh

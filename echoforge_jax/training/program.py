@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from data_pipelines.batch import Batch, batch_layout
 from echoforge_jax.config import Config
 from echoforge_jax.distributed import sharding
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.training import flamerise
 from echoforge_jax.training.flamerise import FlameRise
 from echoforge_jax.training.optimizer import Optimizer, make_optimizer
@@ -53,6 +54,7 @@ class Program:
         *,
         steps_per_epoch: int = 1,
         mesh: Mesh | None = None,
+        convolutions: ConvImplementation | None = None,
         trained_variables: dict[str, Any] | None = None,
     ) -> Program:
         """Assembles the program of a configuration; nothing is compiled yet.
@@ -61,6 +63,7 @@ class Program:
             config: the configuration.
             steps_per_epoch: steps of an epoch; together with `config.training.epochs` they set the schedules.
             mesh: the device mesh; None makes that of the configuration from all devices.
+            convolutions: the forms in which convolutions are compiled; None takes the fastest for this machine.
             trained_variables: variables of a trained network of the same configuration to start from.
 
         Raises:
@@ -71,7 +74,7 @@ class Program:
             config=config,
             mesh=sharding.make_mesh(config.training.mesh) if mesh is None else mesh,
             steps_per_epoch=steps_per_epoch,
-            networks=make_networks(config),
+            networks=make_networks(config, convolutions or ConvImplementation.for_this_machine()),
             optimizer=make_optimizer(config.optimizer, epochs * steps_per_epoch),
             schedules=flamerise.by_step(config.flamerise, epochs=epochs, steps_per_epoch=steps_per_epoch),
             trained_variables=trained_variables,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from data_pipelines.files import write_atomically
 from echoforge_jax.config import Config, differences, flatten, read_config, stored_form
 from echoforge_jax.console import say
 from echoforge_jax.distributed.start import PRESENCE
 from echoforge_jax.errors import ConfigError
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.provenance import git_commit
 
 RECORD = "config.json"
@@ -36,7 +37,7 @@ MAY_DIFFER_ON_RESUME = (  # the results stay the same, up to the order of sums o
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "nibabel")
 
 
-def claim(workdir: Path, config: Config, *, kernels: dict[str, Any] | None = None) -> None:
+def claim(workdir: Path, config: Config, *, convolutions: ConvImplementation) -> None:
     """Makes the folder of a run, or checks that it belongs to a run of the same configuration.
 
     Fields that may differ and do are named, and the folder's record follows them.
@@ -44,14 +45,15 @@ def claim(workdir: Path, config: Config, *, kernels: dict[str, Any] | None = Non
     Args:
         workdir: the folder.
         config: the configuration of the run.
-        kernels: which implementation of the convolutions this machine uses; kept in the record.
+        convolutions: the forms in which convolutions are compiled; kept in the record, since results on two machines
+            are equal bit for bit only where the forms are.
 
     Raises:
         ConfigError: the folder holds a run of another configuration (the fields are named), or something else.
     """
     record = workdir / RECORD
     if record.exists():
-        _check_record(workdir, config)
+        _check_record(workdir, config, convolutions)
         return
     if workdir.exists() and any(path.name not in ("simulated", PRESENCE) for path in workdir.iterdir()):
         raise ConfigError(f"{workdir} is not empty and holds no run (config.json is missing); use another --workdir")
@@ -62,12 +64,12 @@ def claim(workdir: Path, config: Config, *, kernels: dict[str, Any] | None = Non
         "git_commit": git_commit(),
         "python": sys.version.split()[0],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "kernels": kernels,
+        "convolutions": dataclasses.asdict(convolutions),
     }
     record.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _check_record(workdir: Path, config: Config) -> None:
+def _check_record(workdir: Path, config: Config, convolutions: ConvImplementation) -> None:
     record, now = workdir / RECORD, stored_form(config)
     content = json.loads(record.read_text(encoding="utf-8"))
     before = flatten(stored_form(read_config(content["config"])))
@@ -78,6 +80,11 @@ def _check_record(workdir: Path, config: Config) -> None:
     if allowed := differences(before, flatten(now)):
         say("with other values than before: " + "; ".join(f"config.{line}" for line in allowed))
         write_atomically(record, json.dumps({**content, "config": now}, indent=1).encode())
+    if content.get("convolutions", forms := dataclasses.asdict(convolutions)) != forms:
+        say(
+            f"this machine compiles convolutions in other forms ({forms}) than the one that began the run "
+            f"({content['convolutions']}): results agree up to rounding"
+        )
 
 
 def read_run_config(workdir: Path) -> Config:

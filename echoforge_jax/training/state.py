@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 from echoforge_jax.config import Config
 from echoforge_jax.models.cpr import Reforging
 from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.weights.pretrained import load_encoder
 
 
@@ -49,9 +50,14 @@ class TrainState(flax.struct.PyTreeNode):
     ema: Any
 
 
-def make_networks(config: Config) -> Networks:
-    """Builds the modules of a configuration; they hold no parameters yet."""
-    return Networks(EchoForge(config.model), Reforging(config.model.channels))
+def make_networks(config: Config, convolutions: ConvImplementation) -> Networks:
+    """Builds the modules of a configuration; they hold no parameters yet.
+
+    Args:
+        config: the configuration.
+        convolutions: the forms in which convolutions are compiled.
+    """
+    return Networks(EchoForge(config.model, convolutions), Reforging(config.model.channels))
 
 
 def initial_state(

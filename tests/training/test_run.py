@@ -19,6 +19,7 @@ from echoforge_jax import errors
 from echoforge_jax.config import Config, read_config, replace
 from echoforge_jax.errors import CheckpointError, ConfigError, NonFiniteLoss
 from echoforge_jax.inference import Predictor
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.train import run
 from echoforge_jax.training import loop
 from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
@@ -98,6 +99,7 @@ def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Conf
     assert len(frames) == 1 + 4 + 10 and frames[0].startswith("protocol,patient_id")
     about = json.loads((finished / "config.json").read_text())
     assert read_config(about["config"]) == run_config and "jax" in about["packages"]
+    assert about["convolutions"]["matrix_products_for_1x1"] is True
     lines = read_metrics(finished)
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert [line["lambda"] for line in lines if line["kind"] == "epoch" and "lambda" in line] == [1.0, 1.0]
@@ -175,13 +177,16 @@ def test_streaming_equals_the_whole_clip_and_no_reference_is_read(finished: Path
 
 
 def test_what_may_change_is_said(finished: Path, run_config: Config, capsys):
-    claim(finished, replace(run_config, {"data.workers": 5, "data.root": "elsewhere"}))
+    convolutions = ConvImplementation.for_this_machine()
+    claim(finished, replace(run_config, {"data.workers": 5, "data.root": "elsewhere"}), convolutions=convolutions)
     said = capsys.readouterr().err
     assert "config.data.workers: 2 there, 5 now" in said and "'elsewhere' now" in said
-    claim(finished, run_config)  # and back: the record follows
+    claim(finished, run_config, convolutions=convolutions)  # and back: the record follows
     assert "'elsewhere' there" in capsys.readouterr().err
-    claim(finished, run_config)
+    claim(finished, run_config, convolutions=convolutions)
     assert not capsys.readouterr().err
+    claim(finished, run_config, convolutions=ConvImplementation.plain())
+    assert "compiles convolutions in other forms" in capsys.readouterr().err
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished: Path, run_config: Config):
