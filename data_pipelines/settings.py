@@ -11,8 +11,8 @@ PROPAGATION_METHODS = ("registration", "deformation")  # what each one does: `da
 class Augmentation:
     """Ranges of the random changes to training clips; `data_pipelines.augment` applies them.
 
-    The first four are the paper's (section 4.2), in the ranges of the same group's earlier code (docs/explanation/method.md,
-    section 6). The others model what an ultrasound machine and a chest do to a picture.
+    The first four are the paper's (section 4.2), in the ranges of the same group's earlier code. The others model what
+    an ultrasound machine and a chest do to a picture.
 
     Attributes:
         probability: Probability of each geometric or grey-level change: gamma, rotation, scale, contrast and shift.
