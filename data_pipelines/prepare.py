@@ -36,7 +36,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the command line; None takes that of the process. Wrong arguments end the process with status 2."""
     parser = argparse.ArgumentParser(
         prog="python -m data_pipelines.prepare",
-        description=str(__doc__).partition("\n\n")[2],
+        description="Prepares a data set as ArrayRecord files. " + str(__doc__).partition("\n\n")[2],
         epilog="`python -m data_pipelines.prepare NAME --help` lists the options of a data set.",
     )
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME", title="data sets")

@@ -58,7 +58,9 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the command line; None takes that of the process. Wrong arguments end the process with status 2."""
     parser = argparse.ArgumentParser(
-        prog="python -m data_pipelines.doctor", description=str(__doc__).partition("\n\n")[2]
+        prog="python -m data_pipelines.doctor",
+        description="Reports what is in a data set, what is missing and what is suspicious. "
+        + str(__doc__).partition("\n\n")[2],
     )
     parser.add_argument("path", type=Path, help="Folder of a data set, folder of cines, or a single cine.")
     reading = parser.add_argument_group("what to read")

@@ -22,7 +22,7 @@ PUBLIC_MODULE = "data_pipelines.store"  # TFDS writes the module of a builder in
 
 
 class Camus(ClipBuilder):
-    """CAMUS, 500 patients with two views each: `source` is the folder with patient0001, ... or its parent."""
+    """CAMUS, 500 patients with two views each: --source is the folder with patient0001, ... or its parent."""
 
     __module__ = PUBLIC_MODULE
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
@@ -44,7 +44,7 @@ class Camus(ClipBuilder):
 
 
 class EchonetDynamic(ClipBuilder):
-    """EchoNet-Dynamic, 10030 videos: `source` is the folder with FileList.csv, VolumeTracings.csv and Videos/."""
+    """EchoNet-Dynamic, 10030 videos: --source is the folder with FileList.csv, VolumeTracings.csv and Videos/."""
 
     __module__ = PUBLIC_MODULE
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\

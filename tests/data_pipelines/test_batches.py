@@ -80,7 +80,7 @@ def test_any_number_of_processes_makes_parts_of_one_batch(count: int):
             np.testing.assert_array_equal(np.concatenate([part[place] for part in parts]), value)
 
 
-def test_unlabelled_clips_are_covered_once_and_the_labelled_ones_go_round_evenly():
+def test_unlabelled_clips_are_covered_once_and_labelled_ones_cycle_evenly():
     made = mixed()
     assert [stream.rows for stream in made.streams] == [2, 4, 2] and made.steps_per_epoch == 3
     seen: Counter[int] = Counter()
@@ -100,7 +100,7 @@ def test_every_device_gets_a_labelled_clip(devices: int):
         assert labelled.any(axis=1).all()
 
 
-def test_rows_are_dealt_to_devices_without_changing_the_batch():
+def test_rows_are_allocated_to_devices_without_changing_the_batch():
     one = mixed()
     dealt = dataclasses.replace(one, devices=4)
     for step in range(4):
@@ -141,7 +141,7 @@ def test_rows_that_do_not_fit_are_refused(arguments: dict, message: str):
         allocate_rows(clips[:labelled], clips[labelled:], extras, **arguments)
 
 
-def test_epochs_of_fixed_length_go_round_and_round():
+def test_with_epochs_of_fixed_length_every_stream_cycles():
     made = batches(7, fixed_steps=5)
     assert made.steps_per_epoch == 5
     rows = [made.batch(step) for step in range(7)]  # 28 rows: four passes over seven clips

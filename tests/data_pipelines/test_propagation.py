@@ -36,7 +36,7 @@ def dice(a, b):
 
 
 @pytest.mark.parametrize("way", ["registration", "deformation"])
-def test_labels_follow_the_motion(clip, way):
+def test_carried_labels_follow_the_motion(clip, way):
     found = propagate(clip, way)
     ends = clip.may_train
     assert (

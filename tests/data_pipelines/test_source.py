@@ -39,7 +39,7 @@ def test_only_ed_and_es_are_labelled_and_spacing_follows_the_size():
     assert sample_clip(make_clip(), frames=4, size=32, training_labels="all").may_train.all()
 
 
-def test_two_frames_are_never_stretched_to_more():
+def test_two_frames_are_never_repeated_to_make_more():
     two = make_clip(frames=2)
     assert len(sample_clip(two, frames=2, size=32).frames) == 2
     with pytest.raises(UnreadableRecord, match=r"data\.frames=2"):
@@ -48,7 +48,7 @@ def test_two_frames_are_never_stretched_to_more():
         sample_clip(make_clip(es_index=None), frames=2, size=32)
 
 
-def test_masks_go_back_to_where_they_came_from():
+def test_masks_return_to_the_size_of_the_clip():
     clip = make_clip(size=(120, 80))
     small = sample_clip(clip, frames=7, size=64, training_labels="all")
     back = to_native(small.cavity.astype(np.float32), (120, 80))

@@ -54,7 +54,7 @@ def as_subgroups(path, groups):
 
 
 @pytest.mark.parametrize("write", [as_json, as_csv, as_folder, as_subgroups])
-def test_own_split_files(tree, tmp_path, write):
+def test_own_split_files_decide_the_splits(tree, tmp_path, write):
     path = write(tmp_path / "Aufteilung ü", GROUPS)
     for split, names in GROUPS.items():
         assert patients(tree, split, path) == names
@@ -71,14 +71,14 @@ def test_own_split_files(tree, tmp_path, write):
         ({"train": [], "validation": [], "test": []}, "names no patient|columns"),
     ],
 )
-def test_own_split_files_that_are_wrong(tree, tmp_path, write, change, message):
+def test_own_split_files_with_wrong_patients_are_refused(tree, tmp_path, write, change, message):
     path = write(tmp_path / "own", GROUPS | change)
     with pytest.raises(SplitError, match=message) as caught:
         camus.index(tree, "train", scheme=str(path))
     assert str(path) in str(caught.value)
 
 
-def test_an_empty_split_says_what_is_there(tree, tmp_path):
+def test_an_empty_split_names_the_patients_of_the_others(tree, tmp_path):
     path = as_json(tmp_path / "own", GROUPS | {"test": []})
     assert patients(tree, "train", path) == NAMES[:2]
     with pytest.raises(ValueError, match=r"'test'.*own\.json.*'train': 2, 'validation': 1, 'test': 0"):
@@ -100,13 +100,13 @@ def test_an_empty_split_says_what_is_there(tree, tmp_path):
         ("own.csv", b"patient,split\n\xff,train", "not UTF-8 at byte 14"),
     ],
 )
-def test_garbled_split_files(tree, tmp_path, name, content, message):
+def test_garbled_split_files_are_refused(tree, tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SplitError, match=message):
         camus.index(tree, "train", scheme=str(tmp_path / name))
 
 
-def test_split_folders_that_are_none(tree, tmp_path):
+def test_split_folders_without_split_files_are_refused(tree, tmp_path):
     with pytest.raises(SplitError, match=r"no train\.txt"):
         camus.index(tree, "train", scheme=str(tree / NAMES[0]))
     folder = as_folder(tmp_path / "own", GROUPS)

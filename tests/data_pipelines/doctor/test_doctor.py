@@ -36,7 +36,7 @@ def test_a_prepared_store_and_cines_are_recognised(tree, tmp_path):
     assert cines.tree.layout == "a folder of cines" and cines.counts["frames"] == 4
 
 
-def test_nothing_to_recognise(tmp_path, capsys):
+def test_a_path_without_data_is_refused_with_what_was_expected(tmp_path, capsys):
     assert doctor.main([str(tmp_path / "nowhere")]) == doctor.UNUSABLE
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     assert doctor.main([str(tmp_path)]) == doctor.UNUSABLE

@@ -112,7 +112,7 @@ def painted(clip, where, value, what="label_map"):
         (lambda c: make_clip(patient_id="patient0001"), None, None),
     ],
 )
-def test_findings_of_a_clip(root, change, kind, title):
+def test_each_fault_of_a_clip_gives_its_finding(root, change, kind, title):
     write_tree(root, change(make_clip()))
     code, report = run(root)
     for name in ("missing", "suspicious", "notes"):
@@ -125,7 +125,7 @@ def test_findings_of_a_clip(root, change, kind, title):
     assert code == (1 if kind in ("missing", "suspicious") else 0)
 
 
-def test_what_is_missing_and_unreadable(root, capsys):
+def test_missing_and_unreadable_parts_are_named(root, capsys):
     write_tree(root)
     remove(root, "half_sequence", "half_sequence_gt")
     (root / "patient0002" / "Info_2CH.cfg").unlink()
@@ -181,7 +181,7 @@ def fan(apex="top"):
     return np.rot90(grey, {"top": 0, "left": 1, "bottom": 2, "right": 3}[apex])[None].copy()
 
 
-def test_where_the_apex_of_the_sector_is():
+def test_the_offset_of_the_sector_points_away_from_its_apex():
     expected = {"top": (1, 0), "bottom": (-1, 0), "left": (0, 1), "right": (0, -1)}
     for apex, direction in expected.items():
         offset = sector_offset(fan(apex))
@@ -198,7 +198,7 @@ def test_where_the_apex_of_the_sector_is():
         (lambda a: np.swapaxes(a, 1, 2), "apex is at the left.*LV is 0[.].*expected taller"),
     ],
 )
-def test_axes_without_an_atrium(root, change, words):
+def test_without_an_atrium_the_shape_hints_at_wrong_axes(root, change, words):
     frames = np.repeat(fan(), 6, axis=0)[:, :72, 20:80]
     clip = erased(make_clip(frames=frames, spacing_mm=None), ATRIUM)
     write_tree(root, dataclasses.replace(clip, frames=change(clip.frames), label_map=change(clip.label_map)))
@@ -268,7 +268,7 @@ def test_cines(root, capsys):
     assert doctor.main([str(root)]) == 2 and "database_nifti (CAMUS)" in capsys.readouterr().err
 
 
-def test_folders_that_are_none(root, capsys):
+def test_folders_without_a_data_set_are_refused(root, capsys):
     for path, words in ((root, "not there"), (root.parent, "holds no file"), (root.parent, "looks like one")):
         if words == "looks like one":
             write_tree(root)
@@ -280,7 +280,7 @@ def test_folders_that_are_none(root, capsys):
     assert doctor.main([str(root)]) == 2 and "VolumeTracings.csv is missing" in capsys.readouterr().err
 
 
-def test_a_fault_of_a_reader_is_a_finding(root, monkeypatch):
+def test_an_error_inside_a_reader_is_a_finding(root, monkeypatch):
     write_tree(root)
     read = camus.read
     monkeypatch.setattr(camus, "read", lambda entry: 1 / 0 if entry.record_id == "patient0002_4CH" else read(entry))
@@ -288,7 +288,7 @@ def test_a_fault_of_a_reader_is_a_finding(root, monkeypatch):
     assert code == 1 and titles(report, "unreadable") == {"the reader failed": ["patient0002_4CH"]}
 
 
-def test_a_sample_and_its_sheet(root, tmp_path):
+def test_a_limit_reads_a_sample_and_the_sheet_shows_it(root, tmp_path):
     write_tree(root)
     sheet = tmp_path / "sheet.png"
     code, report = run(root, "--limit", "2", "--sheet", str(sheet))
@@ -309,7 +309,7 @@ def test_a_tile_has_true_proportions():
     assert cv2.connectedComponents(green.astype(np.uint8), connectivity=8)[0] == 2
 
 
-def test_the_real_trees(real_data):
+def test_the_real_camus_tree(real_data):
     tree = recognise(real_data / "camus_ed_es")
     assert (tree.layout, len(tree.items), len(tree.splits["train"])) == ("CAMUS, NIfTI", 799, 350)
     assert [skipped.record_id for skipped in tree.skipped] == ["patient0039_4CH"]

@@ -200,7 +200,7 @@ def test_a_missing_view_is_skipped_by_name(tmp_path):
     assert [(s.record_id, s.reason) for s in skipped] == [("patient0039_4CH", "view missing")]
 
 
-def test_roots_that_are_none(tmp_path):
+def test_folders_that_are_no_camus_tree_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="database_nifti"):
         camus.index(tmp_path / "absent", "train")
     (tmp_path / "pictures").mkdir()

@@ -159,7 +159,7 @@ def test_colour_is_not_grey(tree, kind):
 
 
 @pytest.mark.parametrize("offset", [70, 123, 40])
-def test_a_header_of_nonsense(tree, offset):
+def test_a_header_without_meaning_is_a_truncated_file(tree, offset):
     """The data type, the units and the dimensions."""
     path = path_of(tree, "half_sequence")
     content = bytearray(gzip.decompress(path.read_bytes()))
@@ -178,7 +178,7 @@ def test_an_impossible_spacing_is_not_known(tree, zoom):
     assert camus.read(entry).spacing_mm is None
 
 
-def test_a_tree_with_only_es_masks_is_guarded_too(tree):
+def test_the_anatomy_is_checked_in_a_tree_with_only_es_masks(tree):
     remove(tree, "half_sequence", "half_sequence_gt", "ED_gt")
     (entry,) = camus.index(tree, "all", views=("4CH",)).entries
     assert camus.read(entry).has_reference.tolist() == [False, True]
@@ -187,7 +187,7 @@ def test_a_tree_with_only_es_masks_is_guarded_too(tree):
     assert "upside down" in fault(tree).detail
 
 
-def test_without_an_atrium_nothing_is_refused(tree):
+def test_the_anatomy_is_not_checked_without_an_atrium(tree):
     for kind in ("ED", "ES", "half_sequence", "ED_gt", "ES_gt", "half_sequence_gt"):
         edit(path_of(tree, kind), lambda a: a[:, ::-1] if "gt" not in kind else np.where(a == 3, 0, a)[:, ::-1])  # noqa: B023
     (entry,) = camus.index(tree, "all", views=("4CH",)).entries

@@ -129,7 +129,7 @@ def test_pngs_of_colour_and_of_16_bits(tmp_path, change):
     np.testing.assert_array_equal(cine.read(tmp_path / "a").frames, picture())
 
 
-def test_dicom_is_cropped_within_its_region_and_goes_back(tmp_path):
+def test_dicom_is_cropped_within_its_region_and_masks_return(tmp_path):
     area = fan()
     frames = screen(speckle(area))
     path = write(
@@ -202,7 +202,7 @@ def test_index_finds_every_kind_and_one_bad_file_stops_no_other(tmp_path):
     assert faults == {"letter": "not a DICOM file", "still": "one frame only"}
 
 
-def test_index_of_one_file_of_nothing_and_of_an_empty_folder(tmp_path):
+def test_index_of_a_file_of_a_missing_path_and_of_an_empty_folder(tmp_path):
     path = write_video(tmp_path / "a.avi", picture(3, (96, 128)))
     assert cine.index(path) == Index([path], [])
     with pytest.raises(FileNotFoundError, match="does not exist"):

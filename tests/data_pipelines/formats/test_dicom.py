@@ -144,7 +144,7 @@ def code(value, meaning):
         ({}, ""),
     ],
 )
-def test_view_only_where_it_is_said(tmp_path, elements, view):
+def test_the_view_is_read_only_where_the_header_gives_it(tmp_path, elements, view):
     assert dicom.read(write(tmp_path / "a.dcm", picture(), **elements), "case").view == view
 
 
@@ -174,7 +174,7 @@ def test_faults_by_reason(tmp_path, elements, reason):
 
 
 @pytest.mark.parametrize("name", ["PixelData", "Rows"])
-def test_without_pixels(tmp_path, name):
+def test_dicom_without_pixels_is_refused(tmp_path, name):
     ds = pydicom.dcmread(write(tmp_path / "a.dcm", picture()))
     delattr(ds, name)
     ds.save_as(tmp_path / "a.dcm")
@@ -183,14 +183,14 @@ def test_without_pixels(tmp_path, name):
 
 @pytest.mark.parametrize("make", [grey_file, rle_grey_file, jpeg_422_file])
 @pytest.mark.parametrize("part", [0.5, 0.99])
-def test_a_file_that_breaks_off(tmp_path, make, part):
+def test_a_truncated_file_is_refused(tmp_path, make, part):
     path, _, _ = make(tmp_path / "a.dcm", picture())
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
     assert fault(path) == "truncated file"
 
 
-def test_a_frame_that_breaks_off(tmp_path):
+def test_a_truncated_frame_is_refused(tmp_path):
     """The file is whole, one of its JPEG streams is not."""
     path, _, _ = jpeg_422_file(tmp_path / "a.dcm", picture())
     ds = pydicom.dcmread(path)
@@ -211,7 +211,7 @@ def test_a_text_file_and_a_garbled_header(tmp_path):
     assert fault(path) == "header garbled"
 
 
-def test_nothing_of_the_patient_is_read(tmp_path):
+def test_no_personal_data_is_read(tmp_path):
     path = write(tmp_path / "a.dcm", picture())
     assert b"Secret^Name" in path.read_bytes()
     assert "ecret" not in repr(dicom.read(path, "case")) and "ECRET" not in repr(dicom.read(path, "case"))

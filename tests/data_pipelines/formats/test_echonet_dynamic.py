@@ -166,7 +166,7 @@ def test_coordinates_out_of_range_or_not_finite(tree, column, value):
     assert fault(tree) == "coordinates out of range or not finite"
 
 
-def test_a_frame_number_that_is_none(tree):
+def test_a_frame_number_that_cannot_be_read_is_a_fault(tree):
     edit_tracings(tree, lambda rows: [[*row[:5], "?" if row[5] == "7" else row[5]] for row in rows])
     assert fault(tree) == "coordinates out of range or not finite"
 
@@ -220,7 +220,7 @@ def test_a_name_in_two_splits_counts_in_the_first(tree):
     assert [(s.record_id, s.reason) for s in skipped] == [("0X1_4CH", "duplicate id")]
 
 
-def test_a_number_that_is_none(tree):
+def test_a_field_that_is_no_number_skips_the_record(tree):
     edit(tree / "FileList.csv", lambda rows: [rows[0], [rows[1][0], "high", *rows[1][2:]], *rows[2:]])
     listed = echonet.index(tree, "train")
     entries, skipped = listed.entries, listed.skipped
@@ -245,7 +245,7 @@ def test_columns_and_splits_in_any_case_and_order(tree):
     assert [entry.patient_id for entry in before.entries] == ["0X2"]
 
 
-def test_trees_that_are_none(tree):
+def test_folders_that_are_no_echonet_tree_are_refused(tree):
     with pytest.raises(ValueError, match="'holdout'"):
         echonet.index(tree, "holdout")
     edit(tree / "FileList.csv", lambda rows: rows[:2])

@@ -84,7 +84,7 @@ def test_two_frames_are_enough():
 
 @settings(max_examples=8, deadline=None)
 @given(tip=st.tuples(st.integers(5, 60), st.integers(120, 200)), reach=st.integers(90, 150), angle=st.floats(0.4, 0.8))
-def test_wherever_the_fan_lies(tip, reach, angle):
+def test_the_sector_is_found_anywhere_in_the_picture(tip, reach, angle):
     area = fan(tip=tip, radii=(10, reach), half_angle=angle)
     frames = speckle(area, 6)
     frames[:, 225:235, 5:60] = 200
@@ -142,7 +142,7 @@ def test_without_a_sector_the_whole_picture_is_kept_with_a_warning(frames):
     assert (found.rows, found.columns, found.warning) == ((0, 60), (0, 80), sector.NO_SECTOR) and found.mask.all()
 
 
-def test_masks_go_back_to_their_place():
+def test_masks_of_the_box_return_to_the_picture():
     found = sector.Sector((2, 5), (1, 3), np.ones((3, 2), bool))
     placed = sector.place_back(np.arange(12, dtype=np.uint8).reshape(2, 3, 2), found, (6, 7))
     assert placed.shape == (2, 6, 7) and placed.dtype == np.uint8 and placed.sum() == 66

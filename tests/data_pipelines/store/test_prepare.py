@@ -96,7 +96,7 @@ def test_interrupted_and_run_again_gives_the_same_bytes_without_repeating(tree, 
     assert files(data) == whole
 
 
-def test_a_terminated_process_goes_on(tmp_path, capsys):
+def test_a_terminated_preparation_continues(tmp_path, capsys):
     code = (
         "import sys; from data_pipelines import prepare; from data_pipelines.store import shards;"
         "shards.ENTRIES_PER_SHARD = 4; sys.exit(prepare.main())"
@@ -133,7 +133,7 @@ def test_the_records_do_not_depend_on_the_readers(tree, whole, tmp_path):
     assert files(tmp_path / "data") == whole
 
 
-def test_a_finished_data_set_says_so(tree, whole, tmp_path, capsys, monkeypatch):
+def test_a_finished_data_set_is_not_read_again(tree, whole, tmp_path, capsys, monkeypatch):
     ids = reading(monkeypatch)
     assert from_camus(tree, tmp_path / "whole") == 0 and ids == [] and files(tmp_path / "whole") == whole
     assert "already complete\n  train: 14 clips of 7 patients" in capsys.readouterr().out
@@ -198,7 +198,7 @@ def test_an_unfinished_preparation_of_other_data_is_refused(tree, whole, tmp_pat
     assert files(data) == whole
 
 
-def test_an_interrupted_replacement_keeps_the_old_and_goes_on(tree, whole, tmp_path, monkeypatch):
+def test_an_interrupted_replacement_keeps_the_old_data_and_continues(tree, whole, tmp_path, monkeypatch):
     data, other = tmp_path / "data", copy_of(tree, tmp_path / "other", 8)
     assert from_camus(other, data) == 0
     before = files(data)
@@ -219,7 +219,7 @@ def test_a_changed_source_is_other_data(tree, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["1.0.0", "1.0.0.unfinished"])
-def test_strange_files_are_never_touched(tmp_path, capsys, name):
+def test_files_of_other_programs_are_never_touched(tmp_path, capsys, name):
     mine = tmp_path / "simulated_echo" / name / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("kept")
@@ -228,7 +228,7 @@ def test_strange_files_are_never_touched(tmp_path, capsys, name):
     assert mine.read_text() == "kept" and [path.name for path in mine.parent.glob("[!.]*")] == ["mine.txt"]
 
 
-def test_two_at_a_time_are_refused(tmp_path, capsys):
+def test_a_second_preparation_at_the_same_time_is_refused(tmp_path, capsys):
     staging = tmp_path / "simulated_echo" / "1.0.0.unfinished"
     staging.mkdir(parents=True)
     with preparation.lock_staging(staging):
@@ -262,7 +262,7 @@ def test_bad_arguments_and_sources_are_refused(tree, tmp_path, capsys):
 # ---- storage -------------------------------------------------------------------------------------------------------
 
 
-def test_a_read_only_folder_is_storage_trouble(tmp_path, capsys):
+def test_a_read_only_folder_is_a_storage_error(tmp_path, capsys):
     tmp_path.chmod(0o555)
     folder = tmp_path if os.geteuid() else Path("/sys")  # nothing else is read-only to root
     assert simulated(folder / "data") == 74
@@ -270,7 +270,7 @@ def test_a_read_only_folder_is_storage_trouble(tmp_path, capsys):
     tmp_path.chmod(0o755)
 
 
-def test_a_full_disk_is_storage_trouble_and_costs_nothing_finished(tree, whole, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_a_storage_error_and_keeps_finished_shards(tree, whole, tmp_path, monkeypatch, capsys):
     staging = tmp_path / "data" / "camus" / "1.0.0.unfinished"
 
     class Full(shards.ArrayRecordWriter):

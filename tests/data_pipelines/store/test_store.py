@@ -122,7 +122,7 @@ def test_the_index_tells_what_decoding_tells(data_dir):
 # ---- opening -------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_a_sequence(data_dir):
+def test_stored_clips_are_a_sequence(data_dir):
     clips = store.open_store(data_dir, "echonet_dynamic", "train")
     assert len(clips) == 2 and [clip.record_id for clip in clips[1:]] == list(clips.record_ids[1:])
     assert_same(clips[-1], clips[1])
@@ -130,7 +130,7 @@ def test_it_is_a_sequence(data_dir):
         clips[2]
 
 
-def test_tfds_opens_it(data_dir):
+def test_tfds_opens_a_prepared_store(data_dir):
     records = tfds.builder_from_directory(store.builder_dir(data_dir, "camus")).as_data_source("train")
     clips = store.open_store(data_dir, "camus", "train")
     assert [r["patient_id"].decode() for r in records] == list(clips.patient_ids)
@@ -152,7 +152,7 @@ def test_another_process_reads_the_same_without_tensorflow(data_dir):
     assert "tensorflow" not in sys.modules
 
 
-def test_threads_share_it(data_dir):
+def test_threads_share_stored_clips(data_dir):
     clips = store.open_store(data_dir, "camus", "train")
     order = np.random.default_rng(0).permutation(np.tile(np.arange(len(clips)), 20)).tolist()
     with ThreadPoolExecutor(8) as pool:
@@ -174,7 +174,7 @@ def test_tfds_alone_prepares_the_same_bytes(trees, data_dir, tmp_path):
 # ---- what cannot be opened -----------------------------------------------------------------------------------------
 
 
-def test_what_is_not_there_is_said(tmp_path, data_dir):
+def test_a_missing_store_or_split_is_named(tmp_path, data_dir):
     with pytest.raises(store.NotPrepared, match=r"holds no prepared data set: .*data_pipelines\.prepare camus"):
         store.open_store(tmp_path, "camus", "train")
     with pytest.raises(ValueError, match=r"'camsu'.* expected one of \['camus'"):
@@ -207,7 +207,7 @@ def test_a_flipped_byte_is_an_unreadable_record(own_copy):
     assert clips[1].record_id == "patient0001_4CH"
 
 
-def test_a_split_that_the_source_lacks_is_left_out_and_said(trees, tmp_path):
+def test_a_split_that_the_source_lacks_is_left_out_and_reported(trees, tmp_path):
     source = tmp_path / "tree"
     for entry in camus.index(trees / "camus", "train").entries:
         camus.write_clip(camus.read(entry), source)
