@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-from data_pipelines.simulator.cohort import write_cohort
+from data_pipelines.simulator.cohort import Cohort, write_cohort
 from echoforge_jax.config import Config, SimulationConfig, read_config, replace
 from echoforge_jax.console import errors_as_messages, parse_flags, progress_bar, say
 from echoforge_jax.distributed import processes
@@ -101,15 +101,18 @@ def _simulate(simulation: SimulationConfig, root: Path, data_format: str) -> Non
     with progress_bar() as bar:
         task = bar.add_task("simulating", total=patients, note="patients")
         try:
-            write_cohort(
-                root,
+            cohort = Cohort(
                 patients=patients,
                 seed=simulation.seed,
                 frames=simulation.frames,
                 size=simulation.size,
+                tree="echonet" if data_format == "echonet_dynamic" else "camus",
+            )
+            write_cohort(
+                root,
+                cohort,
                 processes=simulation.processes,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
-                tree="echonet" if data_format == "echonet_dynamic" else "camus",
             )
         except ValueError as error:
             raise ConfigError(f"config.data.simulate: {error}") from error

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.preprocessing import resize_probability, to_native
-from data_pipelines.simulator.cohort import write_cohort
+from data_pipelines.simulator.cohort import Cohort, write_cohort
 from echoforge_jax import errors
 from echoforge_jax.config import Config, replace
 from echoforge_jax.inference import Ensemble, Predictor, enlarge
@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("cohort")
-    write_cohort(root, patients=3, seed=2, frames=4, size=64)
+    write_cohort(root, Cohort(patients=3, seed=2, frames=4, size=64))
     return root
 
 

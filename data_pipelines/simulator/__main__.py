@@ -1,66 +1,100 @@
-"""Writes a simulated cohort as a CAMUS or EchoNet tree: python -m data_pipelines.simulator --patients 40 --out DIR"""
+"""Writes a simulated data set: python -m data_pipelines.simulator --patients 40 --out DIR
+
+The folder is a CAMUS tree or an EchoNet-Dynamic tree. The same command continues after an interruption. Exit codes:
+0 written or already complete, 2 refused.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipelines.simulator.cohort import FORMATS, is_complete, write_cohort
-
-DEFAULTS = {"camus": (16, 256), "echonet": (150, 112)}  # frames, size
-
-
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m data_pipelines.simulator", description=__doc__)
-    parser.add_argument("--patients", type=int, required=True, help="at least 3; both views of each (camus)")
-    parser.add_argument("--out", type=Path, required=True, help="folder; empty, absent, or this cohort unfinished")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--format", choices=tuple(FORMATS), default="camus", help="the tree, and its population")
-    parser.add_argument("--frames", type=int, help="camus: of half a cycle, 16; echonet: at 50 a second, 150")
-    parser.add_argument("--size", type=int, help="height and width in pixels; camus: 256, echonet: 112")
-    parser.add_argument("--processes", type=int, default=1)
-    options = parser.parse_args(arguments)
-    frames, size = DEFAULTS[options.format]
-    options.frames, options.size = options.frames or frames, options.size or size
-    return options
+from data_pipelines.simulator.cohort import Cohort, is_complete, write_cohort
+from data_pipelines.simulator.trees import TREES
 
 
-def progress_printer() -> Callable[[int, int], None]:
-    """Prints finished patients and the time left; the first call sets the clock."""
-    start: list[tuple[float, int]] = []
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line; None reads that of the process."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_pipelines.simulator",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--patients", type=int, required=True, help="The number of patients, at least 3.")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="The folder to write to. It must be absent, empty, or hold an unfinished data set with the same flags.",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="The seed of the patients; the same seed gives the same files. Default: 0."
+    )
+    parser.add_argument(
+        "--format",
+        choices=tuple(TREES),
+        default="camus",
+        help="The data set that is imitated. camus: both apical views of every patient, each over half a heart cycle. "
+        "echonet: videos of the four-chamber view at 50 frames per second. Default: camus.",
+    )
+    parser.add_argument(
+        "--frames", type=int, help="The number of frames of every clip. Default: 16 for camus, 150 for echonet."
+    )
+    parser.add_argument(
+        "--size", type=int, help="The height and width of a frame in pixels. Default: 256 for camus, 112 for echonet."
+    )
+    parser.add_argument(
+        "--processes", type=int, default=1, help="The number of processes that simulate patients. Default: 1."
+    )
+    return parser.parse_args(arguments)
 
-    def show(finished: int, patients: int) -> None:
-        if not start:
-            start.append((time.monotonic(), finished))
-            found = "going on, " if finished else ""
-            print(f"{found}{finished} of {patients} patients there", flush=True)
+
+class ProgressPrinter:
+    """Prints how many patients are finished and how much time is left. The first call starts the clock."""
+
+    def __init__(self) -> None:
+        self._start_s: float | None = None
+        self._finished_at_start = 0
+
+    def __call__(self, finished: int, patients: int) -> None:
+        """Prints one line.
+
+        Args:
+            finished: number of finished patients.
+            patients: number of all patients.
+        """
+        if self._start_s is None:
+            self._start_s, self._finished_at_start = time.monotonic(), finished
+            print(f"{finished} of {patients} patients are already written", flush=True)
             return
-        began, found = start[0]
-        seconds_each = (time.monotonic() - began) / (finished - found)
+        seconds_each = (time.monotonic() - self._start_s) / (finished - self._finished_at_start)
         left_s = seconds_each * (patients - finished)
         print(f"{finished} of {patients} patients, {seconds_each:.1f} s each, {left_s:.0f} s left", flush=True)
 
-    return show
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit status: 0 written or already complete, 2 refused."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0 written or already complete, 2 refused."""
     options = parse_arguments(arguments)
-    cohort = {"patients": options.patients, "seed": options.seed, "frames": options.frames, "size": options.size}
-    cohort["tree"] = options.format
+    tree = TREES[options.format]
+    cohort = Cohort(
+        patients=options.patients,
+        seed=options.seed,
+        frames=options.frames or tree.default_frames,
+        size=options.size or tree.default_size,
+        tree=tree.name,
+    )
     try:
         if is_complete(options.out, cohort):
-            print(f"{options.out}: this cohort of {options.patients} patients is already complete")
+            print(f"{options.out}: this cohort of {cohort.patients} patients is already complete")
             return 0
-        write_cohort(options.out, **cohort, processes=options.processes, progress=progress_printer())
+        write_cohort(options.out, cohort, processes=options.processes, progress=ProgressPrinter())
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    clips = len(FORMATS[options.format]) * options.patients
-    print(f"{options.out}: {options.patients} patients, {clips} clips, complete")
+    print(f"{options.out}: {cohort.patients} patients, {len(tree.views) * cohort.patients} clips, complete")
     return 0
 
 

@@ -1,8 +1,6 @@
-"""What the probe looks at: how strongly each point of a section reflects.
+"""What the probe looks at in one view, drawn once: brightness and roughness of tissue and blood (dB, amplitudes, mm).
 
-Reflectivity is evaluated in space, from the outlines of the section, so that the picture fits the labels at any
-instant; the scatterers that carry the speckle move with the tissue (motion.py). Amplitude 1 (0 dB) is myocardium facing
-the beam.
+Amplitude 1 (0 dB) is myocardium that faces the beam. `reflectivity` turns a `Tissue` and a section into echoes.
 """
 
 from __future__ import annotations
@@ -12,41 +10,31 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
-from data_pipelines.simulator.section import Section, View, elliptic_radius
+from data_pipelines.simulator.coordinates import HeartPoints
+from data_pipelines.simulator.curves import amplitude, ridge, smooth_field, smooth_noise, smooth_step
+from data_pipelines.simulator.placement import Placement
+from data_pipelines.simulator.polar_grid import Polar, PolarGrid
+from data_pipelines.simulator.quality import ImageQuality
+from data_pipelines.simulator.section import Section
 
-ANGLE_BINS = 256  # around the centre of the cavity, from base over apex to base
-Points = Float[np.ndarray, "..."]
-Plane = Float32[np.ndarray, "r b"]
+ANGLE_BINS = 256  # directions around the centre of the cavity, from the base over the apex to the base
 
-
-def smooth_step(distance: Points) -> Points:
-    """0 below -1, 1 above 1, smooth between."""
-    clipped = np.clip(distance, -1, 1)
-    return 0.5 + clipped * (0.75 - 0.25 * clipped * clipped)
-
-
-def ridge(distance: Points) -> Points:
-    """A thin line: 1 at distance 0, Gaussian on both sides."""
-    return np.exp(-distance * distance)
-
-
-def amplitude(level_db: Points) -> Points:
-    """Decibel to amplitude."""
-    return np.exp(level_db * (math.log(10) / 20))
-
-
-def smooth_noise(rng: np.random.Generator, count: int, width: int) -> Float32[np.ndarray, " n"]:
-    """Noise of mean 0 and unit deviation whose neighbours within about `width` samples are alike."""
-    rough = rng.standard_normal(count + 4 * width)
-    smooth = np.convolve(rough, np.hanning(2 * width + 1), "same")[2 * width : -2 * width]
-    return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
+AroundCavity = Float32[np.ndarray, " bins"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Blob:
-    """A small bright structure in the cavity that follows the wall: place as shares of the ventricle, sizes in mm."""
+    """A small bright structure in the cavity (papillary muscle, chordae) that follows the wall.
+
+    Attributes:
+        along: place along the long axis, as a share of its length.
+        across: place across it, as a share of the half width of the cavity; negative on the left.
+        half_length_mm: size along the long axis.
+        half_width_mm: size across it.
+        strength: amplitude.
+    """
 
     along: float
     across: float
@@ -56,55 +44,210 @@ class Blob:
 
 
 @dataclasses.dataclass(frozen=True)
+class Leaflet:
+    """One leaflet of the closed mitral valve.
+
+    Attributes:
+        thickness_mm: half of its thickness.
+        strength: amplitude.
+    """
+
+    thickness_mm: float
+    strength: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MitralValve:
+    """The closed mitral valve: two leaflets from the ends of the annulus to a meeting point in the cavity.
+
+    Attributes:
+        tenting_mm: how far above the annulus the leaflets meet.
+        meeting: where they meet across the annulus, as a share of its half width, 0 in the middle.
+        left: the leaflet that begins at the left end of the annulus.
+        right: the leaflet that begins at the right end.
+    """
+
+    tenting_mm: float
+    meeting: float
+    left: Leaflet
+    right: Leaflet
+
+
+@dataclasses.dataclass(frozen=True)
+class RightHeart:
+    """The right ventricle and atrium of the four-chamber view.
+
+    Attributes:
+        warp_mm: unevenness of their outline at every sample, (ranges, beams).
+        free_wall: amplitude of the ventricle's free wall.
+        margin_mm: distance over which their blood turns into wall.
+        apex: where the ventricle begins, as a share of the left ventricle's long axis.
+    """
+
+    warp_mm: Polar
+    free_wall: float
+    margin_mm: float
+    apex: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftAtrium:
+    """The left atrium.
+
+    Attributes:
+        margin_mm: distance over which its blood merges into the tissue around it.
+        gain: amplitude of its blood relative to that of the ventricle.
+        wall: amplitude of the bright line around it.
+    """
+
+    margin_mm: float
+    gain: float
+    wall: float
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnulusTissue:
+    """The bright fibrous tissue around the mitral annulus.
+
+    Attributes:
+        septal: amplitude at the left end of the annulus.
+        lateral: amplitude at the right end.
+    """
+
+    septal: float
+    lateral: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Tissue:
     """Everything about the reflectivity of one view that does not change with time.
 
-    `u_mm`, `v_mm` (from the bowed axis) are the points of a polar grid in heart coordinates; `beam_u`, `beam_v` the
-    direction of the beam there; `surroundings` and `blood` amplitudes outside and inside the chambers.
+    Attributes:
+        points: the samples of a polar grid in heart coordinates, `v_mm` from the bowed long axis, (ranges, beams).
+        beam_u: direction of the beam at each sample, a unit vector: its part along the long axis, (ranges, beams).
+        beam_v: its part across the long axis, (ranges, beams).
+        surroundings: amplitude of the tissue around the heart, (ranges, beams).
+        blood: amplitude of the blood, (ranges, beams).
+        wall_gain_db: how much brighter the wall is in each direction around the cavity.
+        trabeculae_mm: how far the rough border of the blood lies outside the smooth one, in each direction.
+        border_mm: distance over which blood turns into wall, in each direction.
+        margin_mm: distance over which the wall merges into the tissue around it.
+        pericardium: amplitude of the bright line behind the free wall.
+        blobs: bright structures in the cavity.
+        mitral_valve: the closed valve.
+        right_heart: drawn in both views, visible in the four-chamber view.
+        left_atrium: the left atrium.
+        annulus: the fibrous tissue at the ends of the mitral annulus.
     """
 
-    u_mm: Plane
-    v_mm: Plane
-    beam_u: Plane
-    beam_v: Plane
-    surroundings: Plane
-    blood: Plane
-    wall_gain_db: Float32[np.ndarray, " bins"]
-    trabeculae_mm: Float32[np.ndarray, " bins"]
+    points: HeartPoints
+    beam_u: Polar
+    beam_v: Polar
+    surroundings: Polar
+    blood: Polar
+    wall_gain_db: AroundCavity
+    trabeculae_mm: AroundCavity
+    border_mm: AroundCavity
+    margin_mm: float
+    pericardium: float
     blobs: tuple[Blob, ...]
-    leaflet_tips: tuple[float, float]  # tenting height (mm) and meeting point across the annulus (share of its half)
-    leaflets: tuple[tuple[float, float], ...]  # thickness (mm) and strength of the left and the right one
-    right_warp_mm: Plane  # unevenness of the right heart's outline
-    right_line: float  # strength of the right ventricle's free wall
-    right_margin_mm: float  # over what distance the right heart's blood turns into wall
-    right_apex: float  # where the right ventricle begins, as a share of the long axis
-    border_mm: Float32[np.ndarray, " bins"]  # over what distance blood turns into wall
-    margin_mm: float  # over what distance the wall merges into the tissue around it
-    atrial_margin_mm: float  # the same for the left atrium
-    atrial_gain: float  # amplitude of its blood relative to that of the ventricle
-    atrial_line: float  # strength of the bright line around the left atrium
-    pericardium: float  # strength of the bright line behind the free wall
-    fibrous: tuple[float, float]  # strength of the bright tissue at the left and the right end of the annulus
+    mitral_valve: MitralValve
+    right_heart: RightHeart
+    left_atrium: LeftAtrium
+    annulus: AnnulusTissue
 
 
 def sample_tissue(
-    rng: np.random.Generator,
-    section: Section,
-    view: View,
-    x_mm: Plane,
-    z_mm: Plane,
-    surroundings_db: Plane,
-    blood_db: Plane,
-    wall_gain_db: Float32[np.ndarray, " bins"],
+    rng: np.random.Generator, grid: PolarGrid, *, placement: Placement, rest: Section, quality: ImageQuality
 ) -> Tissue:
-    """Draws the texture of one view; arrays are polar (ranges, beams), `section` is the end-diastolic one.
+    """Draws the tissue of one view.
 
-    `wall_gain_db` is how much brighter the wall is at each angle around the centre of the cavity (`wall_gain`).
+    Args:
+        rng: the random generator.
+        grid: the samples at which the tissue is described.
+        placement: where the heart lies in front of the probe.
+        rest: the section at end-diastole.
+        quality: levels of the blood and of the wall.
     """
-    u_mm, v_mm = map(np.asarray, view.to_heart(x_mm, z_mm))
+    # The order of the draws decides the pictures: another order needs another SIMULATOR_VERSION (cohort.py).
+    surroundings_db = _sample_surroundings_db(rng, grid)
+    blood_db = _sample_blood_db(rng, grid, quality.blood_db)
+    wall_gain_db = _sample_wall_gain_db(rng, quality)
+    blobs = _sample_blobs(rng)
+    trabeculae_mm = 1.3 * smooth_noise(rng, ANGLE_BINS, 4)
+    mitral_valve = _sample_mitral_valve(rng)
+    right_heart = _sample_right_heart(rng, grid)
+    points = rest.straightened(placement.to_heart(grid.points()))
+    beam_u, beam_v = _beam_directions(placement, grid)
+    return Tissue(
+        points=HeartPoints(points.u_mm.astype(np.float32), points.v_mm.astype(np.float32)),
+        beam_u=beam_u,
+        beam_v=beam_v,
+        surroundings=amplitude(surroundings_db).astype(np.float32),
+        blood=amplitude(blood_db).astype(np.float32),
+        wall_gain_db=wall_gain_db,
+        trabeculae_mm=trabeculae_mm,
+        blobs=blobs,
+        mitral_valve=mitral_valve,
+        right_heart=right_heart,
+        border_mm=_sample_border_mm(rng),
+        margin_mm=float(rng.uniform(1.0, 4.5)),
+        left_atrium=_sample_left_atrium(rng),
+        pericardium=float(np.exp(rng.normal(0.6, 0.6))),
+        annulus=AnnulusTissue(septal=float(np.exp(rng.normal(0.6, 0.5))), lateral=float(np.exp(rng.normal(0.1, 0.7)))),
+    )
+
+
+def _beam_directions(placement: Placement, grid: PolarGrid) -> tuple[Polar, Polar]:
+    """Returns unit vectors away from the probe: their parts along and across the long axis of the heart."""
+    x_mm, z_mm = grid.points()
     range_mm = np.hypot(x_mm, z_mm)
-    cosine, sine = math.cos(view.tilt_rad), math.sin(view.tilt_rad)
-    blobs = tuple(
+    cosine, sine = math.cos(placement.tilt_rad), math.sin(placement.tilt_rad)
+    along, across = (cosine * z_mm + sine * x_mm) / range_mm, (cosine * x_mm - sine * z_mm) / range_mm
+    return along.astype(np.float32), across.astype(np.float32)
+
+
+def _sample_surroundings_db(rng: np.random.Generator, grid: PolarGrid) -> Polar:
+    """Draws the tissue around the heart: dark at the apex, bright deep down; bright arcs (diaphragm, pericardium)."""
+    range_mm, share = grid.range_mm[:, None], grid.range_mm[:, None] / grid.depth_mm
+    angle = grid.angle_rad[None] / grid.half_angle_rad
+    deep_db = rng.uniform(3, 16) * smooth_step((share - rng.uniform(0.7, 0.9)) / 0.3)
+    level_db = rng.normal(-10, 1.5) + rng.normal(-1, 3) * angle + deep_db + 4.5 * smooth_field(rng, grid.shape, (9, 7))
+    for _ in range(rng.integers(1, 7)):
+        where, width = rng.uniform(-1, 1), rng.uniform(0.06, 0.3)
+        at_mm = grid.depth_mm * rng.uniform(0.45, 1.0) + rng.normal(0, 10) * (angle - where)
+        arc = np.exp(-(((range_mm - at_mm) / rng.uniform(1.2, 4)) ** 2) - ((angle - where) / width) ** 2)
+        level_db = level_db + rng.uniform(7, 21) * arc
+    return level_db.astype(np.float32)
+
+
+def _sample_blood_db(rng: np.random.Generator, grid: PolarGrid, level_db: float) -> Polar:
+    """Draws the blood: slow variations (reverberation), and brighter deep down, where the beams are wide."""
+    share = np.linspace(0, 1, grid.ranges)[:, None]
+    slope_db = rng.normal(0, 2) * (2 * share - 1) + rng.uniform(2, 7) * smooth_step((share - 0.68) / 0.2)
+    mean_db = level_db + rng.normal(0, 1.5)
+    return (mean_db + slope_db + 1.6 * smooth_field(rng, grid.shape, (7, 6))).astype(np.float32)
+
+
+def _sample_wall_gain_db(rng: np.random.Generator, quality: ImageQuality) -> AroundCavity:
+    """Draws the brightness of the wall around the cavity.
+
+    It is uneven everywhere; weak at the apex, which lies in the near field under the ribs; weak on the right of the
+    picture, where the wall runs along the beam behind the lung. The septum (inferior wall in 2CH) is seen best.
+    """
+    angle = np.linspace(-math.pi, math.pi, ANGLE_BINS, dtype=np.float32)
+    rough = 0.9 * smooth_noise(rng, ANGLE_BINS, 22) + 0.45 * smooth_noise(rng, ANGLE_BINS, 6)
+    uneven_db = quality.wall_roughness_db * rough
+    apex_loss_db = quality.apex_loss_db * float(np.clip(rng.normal(1, 0.45), 0, 2.2))
+    apex_db = apex_loss_db * ridge(angle / rng.uniform(0.6, 1.2))
+    right_loss_db = quality.right_loss_db * float(np.clip(rng.normal(1, 0.5), -0.3, 2.2))
+    right_db = right_loss_db * (0.2 + 0.5 * np.tanh(1.5 * angle))
+    return (uneven_db - apex_db - right_db).astype(np.float32)
+
+
+def _sample_blobs(rng: np.random.Generator) -> tuple[Blob, ...]:
+    """Draws two to five blobs, more on the right of the long axis than on the left."""
+    return tuple(
         Blob(
             along=float(rng.uniform(0.45, 0.85)),
             across=float(side * rng.uniform(0.35, 0.8)),
@@ -114,151 +257,37 @@ def sample_tissue(
         )
         for side in rng.choice([-1, 1, 1], size=rng.integers(2, 6))
     )
-    return Tissue(
-        u_mm=u_mm.astype(np.float32),
-        v_mm=(v_mm - section.bend_at(u_mm)).astype(np.float32),
-        beam_u=((cosine * z_mm + sine * x_mm) / range_mm).astype(np.float32),
-        beam_v=((cosine * x_mm - sine * z_mm) / range_mm).astype(np.float32),
-        surroundings=amplitude(surroundings_db).astype(np.float32),
-        blood=amplitude(blood_db).astype(np.float32),
-        wall_gain_db=wall_gain_db.astype(np.float32),
-        trabeculae_mm=1.3 * smooth_noise(rng, ANGLE_BINS, 4),
-        blobs=blobs,
-        leaflet_tips=(float(rng.uniform(2, 11)), float(rng.uniform(-0.1, 0.35))),
-        leaflets=tuple((float(rng.uniform(0.7, 1.6)), float(np.exp(rng.normal(-0.1, 0.6)))) for _ in range(2)),
-        right_warp_mm=cv2.resize(
-            1.8 * rng.standard_normal((14, 12)).astype(np.float32), u_mm.shape[::-1], interpolation=cv2.INTER_CUBIC
-        ),
-        right_line=float(rng.uniform(0.1, 0.9)),
-        right_margin_mm=float(rng.uniform(1.5, 6)),
-        right_apex=float(rng.uniform(0.12, 0.32)),
-        border_mm=_border_mm(rng),
-        margin_mm=float(rng.uniform(1.0, 4.5)),
-        atrial_margin_mm=float(rng.uniform(1.2, 6)),
-        atrial_gain=10 ** (min(float(rng.normal(3.8, 3)), 8.0) / 20),
-        atrial_line=float(rng.uniform(0, 0.7)),
-        pericardium=float(np.exp(rng.normal(0.6, 0.6))),
-        fibrous=(float(np.exp(rng.normal(0.6, 0.5))), float(np.exp(rng.normal(0.1, 0.7)))),
+
+
+def _sample_mitral_valve(rng: np.random.Generator) -> MitralValve:
+    return MitralValve(
+        tenting_mm=float(rng.uniform(2, 11)),
+        meeting=float(rng.uniform(-0.1, 0.35)),
+        left=Leaflet(thickness_mm=float(rng.uniform(0.7, 1.6)), strength=float(np.exp(rng.normal(-0.1, 0.6)))),
+        right=Leaflet(thickness_mm=float(rng.uniform(0.7, 1.6)), strength=float(np.exp(rng.normal(-0.1, 0.6)))),
     )
 
 
-def wall_gain(
-    rng: np.random.Generator, roughness_db: float, apex_loss_db: float, right_loss_db: float
-) -> Float32[np.ndarray, " bins"]:
-    """Brightness (dB) of the wall by angle around the cavity, from base over apex to base.
-
-    Uneven everywhere; weak at the apex, which lies in the near field under the ribs; weak on the right of the picture,
-    where the wall runs along the beam behind the lung, while the septum (inferior wall in 2CH) is seen best.
-    """
-    angle = np.linspace(-math.pi, math.pi, ANGLE_BINS, dtype=np.float32)
-    uneven_db = roughness_db * (0.9 * smooth_noise(rng, ANGLE_BINS, 22) + 0.45 * smooth_noise(rng, ANGLE_BINS, 6))
-    apex_db = apex_loss_db * float(np.clip(rng.normal(1, 0.45), 0, 2.2)) * ridge(angle / rng.uniform(0.6, 1.2))
-    right_db = right_loss_db * float(np.clip(rng.normal(1, 0.5), -0.3, 2.2)) * (0.2 + 0.5 * np.tanh(1.5 * angle))
-    return (uneven_db - apex_db - right_db).astype(np.float32)
+def _sample_right_heart(rng: np.random.Generator, grid: PolarGrid) -> RightHeart:
+    patches_mm = 1.8 * rng.standard_normal((14, 12)).astype(np.float32)
+    return RightHeart(
+        warp_mm=cv2.resize(patches_mm, grid.shape[::-1], interpolation=cv2.INTER_CUBIC),
+        free_wall=float(rng.uniform(0.1, 0.9)),
+        margin_mm=float(rng.uniform(1.5, 6)),
+        apex=float(rng.uniform(0.12, 0.32)),
+    )
 
 
-def _border_mm(rng: np.random.Generator) -> Float32[np.ndarray, " bins"]:
-    """Half width of the change from blood to wall: narrow at the left wall, wide where trabeculae fill the border."""
+def _sample_left_atrium(rng: np.random.Generator) -> LeftAtrium:
+    return LeftAtrium(
+        margin_mm=float(rng.uniform(1.2, 6)),
+        gain=10 ** (min(float(rng.normal(3.8, 3)), 8.0) / 20),
+        wall=float(rng.uniform(0, 0.7)),
+    )
+
+
+def _sample_border_mm(rng: np.random.Generator) -> AroundCavity:
+    """Draws the width of the change from blood to wall: narrow at the left wall, wide where trabeculae fill it."""
     angle = np.linspace(-math.pi, math.pi, ANGLE_BINS, dtype=np.float32)
     apex, right = rng.uniform(2, 8) * ridge(angle / 0.9), rng.uniform(2, 8) * (0.5 + 0.5 * np.tanh(1.5 * angle))
     return (rng.uniform(1.2, 3.2) + np.maximum(apex, right)).astype(np.float32)
-
-
-def reflectivity(tissue: Tissue, section: Section) -> Plane:
-    """Echo amplitude of every point of the polar grid at the instant of `section`, (ranges, beams)."""
-    u, v = tissue.u_mm, tissue.v_mm
-    radius, widest, length, wall = section.radius_mm, section.widest_mm, section.length_mm, section.wall_mm
-    across, along = v / (radius * section.stretch_at(u, v)), (u - widest) / widest
-    inner = np.asarray(elliptic_radius(across, along))
-    outer_mm = (np.asarray(section.epicardial_radius(u, v)) - 1) * (radius + wall)  # distance outside the epicardium
-    inner_mm = (inner - 1) * radius  # distance outside the endocardium
-
-    bins = ((np.arctan2(across, -along) + math.pi) * ((ANGLE_BINS - 1) / (2 * math.pi))).astype(np.int32)
-    gain_db = tissue.wall_gain_db[bins]
-    normal_u, normal_v = along / widest, across / radius
-    facing = np.abs(normal_u * tissue.beam_u + normal_v * tissue.beam_v)
-    facing /= np.sqrt(normal_u * normal_u + normal_v * normal_v) + 1e-6
-
-    ragged_mm = tissue.trabeculae_mm[bins] * np.clip((0.9 * length - u) / 20, 0, 1)
-    above_plane = smooth_step((length + 1 - u) / 1.2)
-    cavity = smooth_step((-inner_mm - ragged_mm) / tissue.border_mm[bins]) * above_plane
-    muscle = smooth_step(-outer_mm / tissue.margin_mm) * smooth_step((length + 2 - u) / 1.5) * (1 - cavity)
-    atrial_mm = (np.asarray(section.atrial_radius(u, v)) - 1) * section.atrium_radius_mm
-    atrium = smooth_step(-atrial_mm / tissue.atrial_margin_mm) * smooth_step((u - length) / 1.2)
-
-    depth_in_wall = np.clip(inner_mm / np.maximum(inner_mm - outer_mm, 1), 0, 1)
-    muscle_db = gain_db - 5 + 3 * facing + 10 * depth_in_wall * (1.4 - 0.6 * depth_in_wall)
-    bright = amplitude(gain_db)
-    surroundings = tissue.surroundings + _fibrous_tissue(tissue, section)
-    if section.view == "4CH":
-        surroundings = _right_heart(tissue, section, surroundings, atrium)
-    echo = surroundings * (1 - np.clip(cavity + muscle + atrium, 0, 1))
-    echo += (cavity + tissue.atrial_gain * atrium) * tissue.blood + muscle * amplitude(muscle_db)
-
-    pericardium = ridge((outer_mm - 1.2) / 1.2) * (u < length + 3) * bright
-    if section.view == "4CH":
-        pericardium *= v > -0.35 * radius  # the septum has none
-    echo += tissue.pericardium * pericardium * (0.25 + facing)
-    echo += 0.45 * ridge((inner_mm - 0.6) / 0.8) * (u < length) * facing * facing * bright
-    echo += tissue.atrial_line * ridge((atrial_mm - 1) / 1.2) * (u > length - 2)
-    return echo + _cavity_structures(tissue, section, cavity) + _mitral_leaflets(tissue, section)
-
-
-def _fibrous_tissue(tissue: Tissue, section: Section) -> Plane:
-    """The bright tissue around the two ends of the mitral annulus."""
-    u, v, edge_mm = tissue.u_mm, tissue.v_mm, section.annulus_mm + section.wall_mm
-    septal = ridge((u - section.length_mm - 5) / 8) * ridge((v + edge_mm - 3) / 6)
-    lateral = ridge((u - section.length_mm - 1) / 9) * ridge((v - edge_mm - 5) / 8)
-    return tissue.fibrous[0] * septal + tissue.fibrous[1] * lateral
-
-
-def _right_heart(tissue: Tissue, section: Section, surroundings: Plane, left_atrium: Plane) -> Plane:
-    """The four-chamber view's right ventricle and atrium, left of the septum, laid over the surroundings."""
-    u, v, length = tissue.u_mm, tissue.v_mm + tissue.right_warp_mm, section.length_mm
-    level = np.clip(1 - ((u - section.widest_mm) / (section.widest_mm + section.apical_wall_mm)) ** 2, 0, None)
-    septum_mm = (section.radius_mm + section.wall_mm) * np.sqrt(level)
-    from_septum_mm = -v - septum_mm
-    start_mm = tissue.right_apex * length
-    descent = np.clip((u - start_mm) / (length - start_mm), 0, 1)
-    width_mm = section.right_width_mm * np.sqrt(1 - (1 - descent) ** 2) * (1 - 0.3 * descent**3)
-    above_plane = smooth_step((length - u) / 1.5)
-    below_apex = smooth_step((u - start_mm) / 2)
-    ventricle = smooth_step((from_septum_mm - 1) / 1.5)
-    ventricle *= smooth_step((width_mm - from_septum_mm) / tissue.right_margin_mm)
-    ventricle *= above_plane * below_apex
-
-    half_mm = 0.5 * (section.roof_mm - length)
-    middle_mm = section.atrium_slope * np.maximum(u - length, 0) - section.atrium_radius_mm - 21
-    atrial = np.asarray(elliptic_radius((v - middle_mm) / 18, (u - length - half_mm) / half_mm))
-    atrium = smooth_step((1 - atrial) * 18 / tissue.right_margin_mm) * (1 - left_atrium)
-
-    chambers = np.clip(ventricle + atrium, 0, 1)
-    free_wall = ridge((from_septum_mm - width_mm - 2.2) / 2.2) * above_plane * below_apex
-    hinge_mm = section.annulus_mm + section.wall_mm
-    tricuspid = ridge((u - length + 1.5) / 1.2) * (v < -hinge_mm) * (v > -hinge_mm - 0.7 * section.right_width_mm)
-    return surroundings * (1 - chambers) + chambers * tissue.blood + tissue.right_line * free_wall + 0.45 * tricuspid
-
-
-def _cavity_structures(tissue: Tissue, section: Section, cavity: Plane) -> Plane:
-    """Papillary muscles and chordae: blobs in the lower cavity that move in with the wall."""
-    echo = np.zeros_like(cavity)
-    for blob in tissue.blobs:
-        along = (tissue.u_mm - blob.along * section.length_mm) / blob.half_length_mm
-        across = (tissue.v_mm - blob.across * section.radius_mm) / blob.half_width_mm
-        echo += blob.strength * np.exp(-np.square(along * along + across * across))
-    return echo * cavity
-
-
-def _mitral_leaflets(tissue: Tissue, section: Section) -> Plane:
-    """Two closed leaflets from the ends of the annulus to a meeting point in the cavity."""
-    tent_mm, meeting = tissue.leaflet_tips
-    hinge_u, tip_u, tip_v = section.length_mm + 1, section.length_mm + 1 - tent_mm, meeting * section.annulus_mm
-    echo = np.zeros_like(tissue.u_mm)
-    for side, (thick_mm, strength) in zip((-1, 1), tissue.leaflets, strict=True):
-        hinge_v = side * section.annulus_mm
-        run_u, run_v = tip_u - hinge_u, tip_v - hinge_v
-        part = ((tissue.u_mm - hinge_u) * run_u + (tissue.v_mm - hinge_v) * run_v) / (run_u**2 + run_v**2)
-        part = np.clip(part, 0, 1)
-        off_u, off_v = tissue.u_mm - hinge_u - part * run_u, tissue.v_mm - hinge_v - part * run_v
-        echo += strength * np.exp((off_u * off_u + off_v * off_v) * (-1 / thick_mm**2))
-    return echo

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from data_pipelines.formats import camus, echonet_dynamic
 from data_pipelines.records import VIEWS, Clip, Index, summarise_skipped
-from data_pipelines.simulator.clip import SMALLEST_SIZE, patient_name, simulate_clip
+from data_pipelines.simulator.clip import SMALLEST_SIZE, ClipSettings, simulate_clip
 from data_pipelines.simulator.cohort import SIMULATOR_VERSION, split_by_number
+from data_pipelines.simulator.patient import Patient, patient_name
 from data_pipelines.splits import SPLITS
 from data_pipelines.store.builder import ClipBuilder
 from data_pipelines.store.shards import Plan
@@ -142,7 +143,8 @@ class SimulatedEcho(ClipBuilder):
     @staticmethod
     def read(entry: SimulatedEntry) -> Clip:
         """Simulates one clip."""
-        return simulate_clip(entry.seed, entry.patient, entry.view, frames=entry.frames, size=entry.size)
+        settings = ClipSettings(frames=entry.frames, size=entry.size)
+        return simulate_clip(Patient(entry.seed, entry.patient), entry.view, settings)
 
 
 BUILDERS: dict[str, type[ClipBuilder]] = {builder.name: builder for builder in (Camus, EchonetDynamic, SimulatedEcho)}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from data_pipelines.simulator.cohort import write_cohort
+from data_pipelines.simulator.cohort import Cohort, write_cohort
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.reproduction.cell_result import (
@@ -75,7 +75,7 @@ def make_scored_study(folder: Path) -> Study:
     really scored on two simulated test clips."""
     study = Study("small", {}, folder / "results", folder / "work")
     data = study.work / "simulated"
-    write_cohort(data, patients=6, seed=1, frames=4, size=64)
+    write_cohort(data, Cohort(patients=6, seed=1, frames=4, size=64))
     study = dataclasses.replace(study, bases={CAMUS: read_base(SMALL, [f"data.root={data}", *TINY_SETTINGS])})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("echoforge_jax.report.folder.write_report", lambda *_, **__: None)  # has its own tests

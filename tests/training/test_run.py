@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.batches import TrainingBatches
-from data_pipelines.simulator.cohort import write_cohort
+from data_pipelines.simulator.cohort import Cohort, write_cohort
 from echoforge_jax import errors
 from echoforge_jax.config import Config, read_config, replace
 from echoforge_jax.errors import CheckpointError, ConfigError, NonFiniteLoss
@@ -39,7 +39,7 @@ REPOSITORY = Path(__file__).parents[2]
 def cohort(tmp_path_factory) -> Path:
     """Six simulated patients: 4 train (8 clips), 1 validation, 1 test."""
     root = tmp_path_factory.mktemp("cohort")
-    write_cohort(root, patients=6, seed=1, frames=5, size=64)
+    write_cohort(root, Cohort(patients=6, seed=1, frames=5, size=64))
     return root
 
 

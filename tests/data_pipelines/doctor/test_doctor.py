@@ -7,14 +7,15 @@ import pytest
 from data_pipelines import prepare
 from data_pipelines.doctor import report as doctor
 from data_pipelines.formats import echonet_dynamic
-from data_pipelines.simulator.clip import simulate_clip
-from data_pipelines.simulator.cohort import write_cohort
+from data_pipelines.simulator.clip import ClipSettings, simulate_clip
+from data_pipelines.simulator.cohort import Cohort, write_cohort
+from data_pipelines.simulator.patient import Patient
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     root = tmp_path_factory.mktemp("healthy") / "tree"
-    write_cohort(root, patients=3, seed=3, frames=3, size=64)
+    write_cohort(root, Cohort(patients=3, seed=3, frames=3, size=64))
     return root
 
 
@@ -31,7 +32,8 @@ def test_a_prepared_store_and_cines_are_recognised(tree, tmp_path):
     prepared = prepare.prepare("camus", tmp_path / "data", source=tree)
     assert doctor.diagnose(prepared.folder).tree.layout == "prepared store of camus"
     videos = tmp_path / "videos"
-    echonet_dynamic.write_tree([simulate_clip(0, 1, "4CH", frames=4, size=64)], videos, {"patient0001": "TRAIN"})
+    clip = simulate_clip(Patient(0, 1), "4CH", ClipSettings(frames=4, size=64))
+    echonet_dynamic.write_tree([clip], videos, {"patient0001": "TRAIN"})
     cines = doctor.diagnose(videos / "Videos")
     assert cines.tree.layout == "a folder of cines" and cines.counts["frames"] == 4
 

@@ -13,7 +13,7 @@ import pytest
 from data_pipelines import prepare, store
 from data_pipelines.formats import camus
 from data_pipelines.records import UnreadableRecord
-from data_pipelines.simulator.cohort import write_cohort
+from data_pipelines.simulator.cohort import Cohort, write_cohort
 from data_pipelines.splits import SPLITS
 from data_pipelines.store import preparation, shards
 
@@ -49,7 +49,7 @@ def small_shards(monkeypatch):
 def tree(tmp_path_factory):
     """10 patients: 14, 2 and 4 records, so 4, 1 and 1 shards."""
     source = tmp_path_factory.mktemp("tree") / "camus"
-    write_cohort(source, patients=10, seed=1, frames=3, size=36)
+    write_cohort(source, Cohort(patients=10, seed=1, frames=3, size=36))
     return source
 
 

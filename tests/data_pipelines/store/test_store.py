@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from data_pipelines import prepare, store
 from data_pipelines.formats import camus, echonet_dynamic
 from data_pipelines.records import QUALITIES, VIEWS, Clip, UnreadableRecord
-from data_pipelines.simulator.clip import simulate_clip
-from data_pipelines.simulator.cohort import write_cohort
+from data_pipelines.simulator.clip import ClipSettings, simulate_clip
+from data_pipelines.simulator.cohort import Cohort, write_cohort
+from data_pipelines.simulator.patient import Patient
 from data_pipelines.splits import SPLITS
 from data_pipelines.store import shards
 
@@ -37,10 +38,10 @@ def assert_same(left, right):
 def trees(tmp_path_factory):
     """A CAMUS tree of which one training patient has no mask, and an EchoNet tree."""
     root = tmp_path_factory.mktemp("trees")
-    write_cohort(root / "camus", **SIMULATION)
+    write_cohort(root / "camus", Cohort(**SIMULATION))
     for path in (root / "camus" / "patient0002").glob("*_gt.nii.gz"):
         path.unlink()
-    clips = [simulate_clip(3, number, "4CH", frames=3, size=48) for number in range(1, 5)]
+    clips = [simulate_clip(Patient(3, number), "4CH", ClipSettings(frames=3, size=48)) for number in range(1, 5)]
     splits = ("TRAIN", "VAL", "TEST", "TRAIN")
     named = {clip.patient_id: split for clip, split in zip(clips, splits, strict=True)}
     echonet_dynamic.write_tree(clips, root / "echonet", named)
@@ -73,7 +74,8 @@ def test_a_prepared_split_holds_what_the_reader_gives(trees, data_dir, name, spl
     if name == "simulated_echo":
         numbers = [int(patient.removeprefix("patient")) for patient in dict.fromkeys(clips.patient_ids)]
         assert numbers == {"train": [1, 2], "validation": [3], "test": [4]}[split]
-        expected = [simulate_clip(3, n, view, frames=3, size=40) for n in numbers for view in VIEWS]
+        settings = ClipSettings(frames=3, size=40)
+        expected = [simulate_clip(Patient(3, number), view, settings) for number in numbers for view in VIEWS]
     else:
         module, root = (camus, trees / "camus") if name == "camus" else (echonet_dynamic, trees / "echonet")
         expected = [module.read(entry) for entry in module.index(root, split).entries]
