@@ -74,7 +74,7 @@ class Tree(abc.ABC):
         """
 
 
-class CamusTree(Tree):
+class _CamusTree(Tree):
     """Both views of every patient; a half cycle each, which in one clip of ten runs backwards."""
 
     def cycle(self, patient: Patient, view: str) -> str:
@@ -93,7 +93,7 @@ class CamusTree(Tree):
         """Does nothing, because every clip has its own files."""
 
 
-class EchonetTree(Tree):
+class _EchonetTree(Tree):
     """Videos of the four-chamber view at 50 frames per second that begin at any instant of the heart cycle."""
 
     def cycle(self, patient: Patient, view: str) -> str:
@@ -131,7 +131,7 @@ class EchonetTree(Tree):
 TREES: dict[str, Tree] = {
     tree.name: tree
     for tree in (
-        CamusTree(name="camus", views=VIEWS, default_frames=16, default_size=256),
-        EchonetTree(name="echonet", views=("4CH",), default_frames=150, default_size=112),
+        _CamusTree(name="camus", views=VIEWS, default_frames=16, default_size=256),
+        _EchonetTree(name="echonet", views=("4CH",), default_frames=150, default_size=112),
     )
 }
