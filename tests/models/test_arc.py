@@ -8,15 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoforge_jax.models import arc
-from tests.helpers.oracles import as_float64, attention, dense, feed_forward, layer_norm, perturbed, sigmoid, softmax
+from tests.helpers.oracles import (
+    as_float64,
+    attention,
+    dense,
+    feed_forward,
+    float32,
+    layer_norm,
+    random_variables,
+    sigmoid,
+    softmax,
+)
 
 IS_FOREGROUND = {1: [1], 2: [1, 0], 3: [1, 0, 0], 4: [1, 1, 0, 0]}  # Table 4, by the number of anchors
 ANCHORS = (1, 2, 3, 4)
-INTERVAL = (0.25, 0.75)  # of the whole layer: wide enough to move some patches whatever the number of anchors
+WIDE = arc.PatchRule(interval=(0.25, 0.75))  # moves some patches, whatever the number of anchors
 
-
-def f32(x) -> jax.Array:
-    return jnp.asarray(np.asarray(x, np.float32))
+topk_neighbours = jax.jit(arc.topk_neighbours, static_argnames="k")
+patch_probabilities = jax.jit(arc.patch_probabilities, static_argnames="temperature")
+recalibrate = jax.jit(arc.recalibrate, static_argnames="rule")
 
 
 def weights_oracle(scores):
@@ -56,7 +66,7 @@ def recalibrate_oracle(x, anchors, alpha, beta, patch=2, temperature=1.0, interv
 @pytest.mark.parametrize("anchors", ANCHORS)
 def test_eq_1_softmax_over_anchors_at_every_cell(anchors: int):
     scores = 3.0 * np.random.default_rng(anchors).standard_normal((2, 6, anchors))
-    got = np.asarray(arc.anchor_weights(f32(scores)))
+    got = np.asarray(arc.anchor_weights(float32(scores)))
     for n in range(2):
         for p in range(6):
             e = np.exp(scores[n, p])
@@ -67,7 +77,7 @@ def test_eq_1_softmax_over_anchors_at_every_cell(anchors: int):
 def test_eq_2_weighted_mean_of_the_features():
     rng = np.random.default_rng(0)
     x, weights = rng.standard_normal((2, 6, 5)), rng.uniform(0.0, 1.0, (2, 6, 3))
-    got = np.asarray(arc.pool_anchors(f32(x), f32(weights)))
+    got = np.asarray(arc.pool_anchors(float32(x), float32(weights)))
     for n in range(2):
         for a in range(3):
             expected = sum(weights[n, p, a] * x[n, p] for p in range(6)) / sum(weights[n, p, a] for p in range(6))
@@ -83,7 +93,7 @@ def test_foreground_logits_are_the_log_odds_of_eq_1(anchors: int):
     scores = 2.0 * np.random.default_rng(anchors).standard_normal((2, 6, anchors))
     weights = weights_oracle(scores.reshape(-1, anchors)).reshape(scores.shape)
     expected = (weights * np.array(IS_FOREGROUND[anchors])).sum(-1)
-    np.testing.assert_allclose(sigmoid(arc.foreground_logits(f32(scores))), expected, rtol=1e-4)
+    np.testing.assert_allclose(sigmoid(arc.foreground_logits(float32(scores))), expected, rtol=1e-4)
 
 
 @settings(max_examples=40, deadline=None, database=None)
@@ -97,7 +107,7 @@ def test_topk_neighbours_equals_brute_force(shape: tuple[int, int, int, int], hi
     cells, channels, anchors, k = shape
     rng = np.random.default_rng(seed)
     x, a = rng.integers(-high, high + 1, (cells, channels)), rng.integers(-high, high + 1, (anchors, channels))
-    got = arc.topk_neighbours(f32(x), f32(a), k)
+    got = topk_neighbours(float32(x), float32(a), k)
     distance = ((x[None] - a[:, None]) ** 2).sum(axis=2)
     np.testing.assert_array_equal(got, np.argsort(distance, axis=1, kind="stable")[:, :k])
 
@@ -108,14 +118,14 @@ def test_topk_neighbours_gradient_goes_through_the_gathered_features_only():
     x, anchors, coefficients = (rng.standard_normal(s) for s in ((9, 3), (2, 3), (2, 4, 3)))
 
     def loss(x, anchors):
-        return (x[arc.topk_neighbours(x, anchors, 4)] * f32(coefficients)).sum()
+        return (x[topk_neighbours(x, anchors, 4)] * float32(coefficients)).sum()
 
-    index = np.asarray(arc.topk_neighbours(f32(x), f32(anchors), 4))
+    index = np.asarray(topk_neighbours(float32(x), float32(anchors), 4))
     expected = np.zeros((9, 3))
     for a in range(2):
         for k in range(4):
             expected[index[a, k]] += coefficients[a, k]
-    to_x, to_anchors = jax.grad(loss, argnums=(0, 1))(f32(x), f32(anchors))
+    to_x, to_anchors = jax.grad(loss, argnums=(0, 1))(float32(x), float32(anchors))
     np.testing.assert_allclose(to_x, expected, atol=1e-6)
     assert np.all(np.asarray(to_anchors) == 0.0)
 
@@ -126,7 +136,7 @@ def test_patch_probabilities(anchors: int):
     patches, vectors = rng.standard_normal((2, 5, 6)), rng.standard_normal((2, anchors, 6))
     bias = jnp.asarray(0.2, jnp.float32) if anchors == 1 else None
     for temperature in (1.0, 0.3):
-        s_fg, share = arc.patch_probabilities(f32(patches), f32(vectors), temperature, bias)
+        s_fg, share = patch_probabilities(float32(patches), float32(vectors), temperature, bias)
         for n in range(2):
             for p in range(5):
                 expected = probability_oracle(patches[n, p], vectors[n], temperature, 0.2)
@@ -142,8 +152,8 @@ def test_recalibration_moves_uncertain_patches_and_no_others(anchors: int, patch
     rng = np.random.default_rng(10 * anchors + patch)
     x, vectors = rng.standard_normal((2, 8, 6, 4)).astype(np.float32), rng.standard_normal((2, anchors, 4))
     alpha, beta, bias = 1.7, -0.4, 0.1
-    scalars = arc.PullScalars(f32(alpha), f32(beta), f32(bias) if anchors == 1 else None)
-    out, uncertain = arc.recalibrate(f32(x), f32(vectors), scalars, arc.PatchRule(patch=patch))
+    scalars = arc.PullScalars(float32(alpha), float32(beta), float32(bias) if anchors == 1 else None)
+    out, uncertain = recalibrate(float32(x), float32(vectors), scalars, arc.PatchRule(patch=patch))
     out = np.asarray(out)
     share_moved = []
     for n in range(2):
@@ -162,24 +172,20 @@ def test_recalibration_moves_uncertain_patches_and_no_others(anchors: int, patch
 
 def test_recalibration_interval_includes_its_ends_and_nothing_beyond():
     """Two opposite anchors, a patch as far from both (s_fg = 0.5 exactly), and intervals around 0.5."""
-    x, anchors = f32(np.full((1, 2, 2, 2), [0.0, 1.0])), f32([[[1.0, 0.0], [-1.0, 0.0]]])
-    scalars = arc.PullScalars(f32(1.0), f32(0.0))
+    x, anchors = float32(np.full((1, 2, 2, 2), [0.0, 1.0])), float32([[[1.0, 0.0], [-1.0, 0.0]]])
+    scalars = arc.PullScalars(float32(1.0), float32(0.0))
     for interval, expected in (((0.5, 0.6), True), ((0.4, 0.5), True), ((0.51, 0.6), False), ((0.4, 0.49), False)):
-        _, uncertain = arc.recalibrate(x, anchors, scalars, arc.PatchRule(interval=interval))
+        _, uncertain = recalibrate(x, anchors, scalars, arc.PatchRule(interval=interval))
         assert bool(uncertain[0, 0]) is expected
 
 
 @pytest.fixture(scope="module", params=ANCHORS)
 def layer(request):
-    """ARC with every parameter perturbed, a small input and what it makes of it."""
-    module = arc.AnchorRecalibration(
-        anchors=request.param, neighbours=5, heads=2, rule=arc.PatchRule(interval=INTERVAL)
-    )
+    """ARC with random parameters, a small input, and the compiled layer."""
+    module = arc.AnchorRecalibration(anchors=request.param, neighbours=5, heads=2, rule=WIDE)
     x = np.random.default_rng(request.param).standard_normal((2, 4, 6, 8)).astype(np.float32)
-    initial = jax.jit(module.init)(jax.random.key(0), jnp.asarray(x))["params"]
-    params = perturbed(initial, seed=request.param)
-    apply = jax.jit(lambda params, x: module.apply({"params": params}, x))
-    return module, initial, params, x, apply
+    variables = random_variables(module, jnp.asarray(x), seed=request.param)
+    return module, variables["params"], x, jax.jit(module.apply)(variables, jnp.asarray(x))
 
 
 def anchors_oracle(cells, p, k):
@@ -199,13 +205,17 @@ def anchors_oracle(cells, p, k):
 
 def test_whole_layer_against_numpy(layer):
     """Scores, anchors, neighbours, fusion, recalibration and ARC's own mask."""
-    module, _, params, x, apply = layer
-    got = apply(params, jnp.asarray(x))
+    module, params, x, got = layer
     p = as_float64(params)
     for n in range(2):
         scores, anchors = anchors_oracle(x[n].reshape(24, 8).astype(np.float64), p, 5)
         expected, _, moved = recalibrate_oracle(
-            x[n].astype(np.float64), anchors, p["alpha"], p["beta"], interval=INTERVAL, bias=p.get("single_bias", 0.0)
+            x[n].astype(np.float64),
+            anchors,
+            p["alpha"],
+            p["beta"],
+            interval=WIDE.interval,
+            bias=p.get("single_bias", 0.0),
         )
         np.testing.assert_allclose(got.features[n], expected, atol=1e-4)
         np.testing.assert_allclose(got.uncertain_share[n], moved.mean(), atol=1e-6)
@@ -214,21 +224,38 @@ def test_whole_layer_against_numpy(layer):
     assert float(got.uncertain_share.max()) > 0.0
 
 
-def test_pull_is_near_one_half_at_the_start(layer):
+def initial_scalars(anchors: int) -> arc.PullScalars:
+    """alpha, beta and, with one anchor, b, as the layer initialises them."""
+    module = arc.AnchorRecalibration(anchors=anchors, neighbours=5, heads=2)
+    names = [name for name in ("alpha", "beta", "single_bias") if anchors == 1 or name != "single_bias"]
+
+    def initialise(x: jax.Array) -> list[jax.Array]:
+        params = module.init(jax.random.key(0), x)["params"]
+        assert ("single_bias" in params) is (anchors == 1)
+        return [params[name] for name in names]
+
+    return arc.PullScalars(*jax.jit(initialise)(jnp.ones((1, 4, 4, 8))))
+
+
+@pytest.mark.parametrize("anchors", ANCHORS)
+def test_pull_is_near_one_half_at_the_start(anchors: int):
     """w as read off the moved patches, with the initial alpha and beta."""
-    module, initial, _, x, _ = layer
-    anchors = np.random.default_rng(100).standard_normal((2, module.anchors, 8)).astype(np.float32)
-    bias = initial.get("single_bias")
-    scalars = arc.PullScalars(initial["alpha"], initial["beta"], bias)
-    out, uncertain = arc.recalibrate(jnp.asarray(x), jnp.asarray(anchors), scalars, arc.PatchRule())
+    rng = np.random.default_rng(anchors)
+    x, vectors = rng.standard_normal((2, 4, 6, 8)).astype(np.float32), rng.standard_normal((2, anchors, 8))
+    vectors = vectors.astype(np.float32)
+    scalars = initial_scalars(anchors)
+    out, uncertain = recalibrate(jnp.asarray(x), jnp.asarray(vectors), scalars, rule=arc.PatchRule())
     assert bool(uncertain.any())
-    s_fg, share = arc.patch_probabilities(
-        f32(x.reshape(2, 2, 2, 3, 2, 8).mean(axis=(2, 4)).reshape(2, 6, 8)), jnp.asarray(anchors), 1.0, bias
+    s_fg, share = patch_probabilities(
+        float32(x.reshape(2, 2, 2, 3, 2, 8).mean(axis=(2, 4)).reshape(2, 6, 8)),
+        jnp.asarray(vectors),
+        1.0,
+        scalars.single_bias,
     )
     for n, p in np.argwhere(np.asarray(uncertain)):
         cell = (n, 2 * (p // 3), 2 * (p % 3))
-        of_class = np.array(arc.FOREGROUND_ANCHORS[anchors.shape[1]]) == bool(s_fg[n, p] >= 0.5)
-        way = anchors[n, int(np.where(of_class, np.asarray(share)[n, p], -1.0).argmax())] - x[cell]
+        of_class = np.array(arc.FOREGROUND_ANCHORS[anchors]) == bool(s_fg[n, p] >= 0.5)
+        way = vectors[n, int(np.where(of_class, np.asarray(share)[n, p], -1.0).argmax())] - x[cell]
         w = (np.asarray(out)[cell] - x[cell]) @ way / (way @ way)
         assert 0.45 < w < 0.55
 
@@ -238,7 +265,7 @@ def test_gradient_of_the_layer_against_finite_differences():
     module = arc.AnchorRecalibration(anchors=2, neighbours=5, heads=2, rule=arc.PatchRule(interval=(0.0, 1.0)))
     rng = np.random.default_rng(0)
     x, direction = (rng.standard_normal((1, 4, 4, 8)).astype(np.float32) for _ in range(2))
-    params = jax.jit(module.init)(jax.random.key(0), jnp.asarray(x))
+    params = random_variables(module, jnp.asarray(x), noise=0.0)
     out = rng.standard_normal(x.shape).astype(np.float32)
 
     @jax.jit

@@ -15,10 +15,10 @@ from echoforge_jax.models.cpr import (
     instance_norm,
     prototypes,
 )
+from tests.helpers.oracles import float32, random_variables
 
-
-def f32(x) -> jax.Array:
-    return jnp.asarray(np.asarray(x, np.float32))
+compiled_cosine_probability = jax.jit(cosine_probability, static_argnames="temperature")
+compiled_find_partners = jax.jit(find_partners, static_argnames="exclude_self")
 
 
 def channel_attention_oracle(q, k, v):
@@ -40,7 +40,7 @@ def channel_attention_oracle(q, k, v):
 def test_instance_norm_of_every_matrix():
     x = 5.0 + 3.0 * np.random.default_rng(0).standard_normal((2, 4, 6))
     x[1] *= 100.0
-    got = np.asarray(instance_norm(f32(x)))
+    got = np.asarray(instance_norm(float32(x)))
     for n in range(2):
         np.testing.assert_allclose(got[n], (x[n] - x[n].mean()) / x[n].std(), atol=1e-4)
     assert np.all(np.asarray(instance_norm(jnp.full((1, 3, 3), 4.0))) == 0.0)  # no variance: finite
@@ -49,7 +49,7 @@ def test_instance_norm_of_every_matrix():
 def test_eq_5_and_6_against_loops():
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal((2, 7, 4)) for _ in range(3))
-    got = channel_attention(f32(q), f32(k), f32(v))
+    got = jax.jit(channel_attention)(float32(q), float32(k), float32(v))
     for n in range(2):
         np.testing.assert_allclose(got[n], channel_attention_oracle(q[n], k[n], v[n]), atol=1e-4)
 
@@ -58,8 +58,8 @@ def test_reforging_layer_reads_q_from_the_partner_and_k_and_v_from_the_frame():
     rng = np.random.default_rng(0)
     labelled, unlabelled = rng.standard_normal((2, 3, 2, 4)), rng.standard_normal((2, 3, 2, 4))
     module = Reforging(4)
-    variables = module.init(jax.random.key(0), f32(labelled), f32(unlabelled))
-    got = module.apply(variables, f32(labelled), f32(unlabelled))
+    variables = random_variables(module, float32(labelled), float32(unlabelled))
+    got = jax.jit(module.apply)(variables, float32(labelled), float32(unlabelled))
     assert jax.tree.map(jnp.shape, variables) == {
         "params": {name: {"kernel": (4, 4)} for name in ("query", "key", "value")}
     }
@@ -72,7 +72,7 @@ def test_reforging_layer_reads_q_from_the_partner_and_k_and_v_from_the_frame():
 
 def test_reforging_layer_works_in_float32_on_bfloat16_features():
     labelled, unlabelled = jnp.ones((2, 1, 3, 2, 4), jnp.bfloat16)
-    out = Reforging(4).init_with_output(jax.random.key(0), labelled, unlabelled)[0]
+    out = jax.eval_shape(Reforging(4).init_with_output, jax.random.key(0), labelled, unlabelled)[0]
     assert out.dtype == jnp.float32
 
 
@@ -80,7 +80,7 @@ def test_prototypes_are_means_under_the_ground_truth():
     rng = np.random.default_rng(0)
     features, mask = rng.standard_normal((2, 3, 4, 5)), rng.uniform(0.0, 1.0, (2, 3, 4))
     mask[1] = 0.0  # nothing is foreground: that prototype is zero
-    got = np.asarray(prototypes(f32(features), f32(mask)))
+    got = np.asarray(jax.jit(prototypes)(float32(features), float32(mask)))
     for n in range(2):
         for k, m in enumerate((mask[n], 1.0 - mask[n])):
             total = sum(m[i, j] * features[n, i, j] for i in range(3) for j in range(4))
@@ -92,7 +92,7 @@ def test_cosine_probability(temperature: float):
     """Softmax of the two cosine similarities, for every pixel."""
     rng = np.random.default_rng(0)
     features, vectors = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal((2, 2, 5))
-    got = cosine_probability(f32(features), f32(vectors), temperature)
+    got = compiled_cosine_probability(float32(features), float32(vectors), temperature)
     for n, i, j in np.ndindex(2, 3, 4):
         f = features[n, i, j]
         e = [np.exp(f @ v / np.linalg.norm(f) / np.linalg.norm(v) / temperature) for v in vectors[n]]
@@ -100,13 +100,11 @@ def test_cosine_probability(temperature: float):
 
 
 def test_cosine_probability_of_zero_features_is_finite_with_its_gradient():
-    vectors = f32(np.random.default_rng(0).standard_normal((1, 2, 5)))
-    value, gradient = jax.value_and_grad(lambda f: cosine_probability(f, vectors, 0.1).sum())(jnp.zeros((1, 2, 2, 5)))
+    vectors = float32(np.random.default_rng(0).standard_normal((1, 2, 5)))
+    value_and_gradient = jax.jit(jax.value_and_grad(lambda f: cosine_probability(f, vectors, 0.1).sum()))
+    value, gradient = value_and_gradient(jnp.zeros((1, 2, 2, 5)))
     assert float(value) == pytest.approx(2.0)
     assert bool(jnp.isfinite(gradient).all())
-
-
-compiled_find_partners = jax.jit(find_partners, static_argnames="exclude_self")
 
 
 def partner_oracle(clip, frame, labelled, view, record, exclude_self):
@@ -142,44 +140,44 @@ def groups(draw):
 @given(groups(), st.booleans())
 def test_partners_against_brute_force(group, exclude_self: bool):
     labelled, view, record = group
-    found = compiled_find_partners(
-        f32(labelled), jnp.asarray(view, jnp.int32), jnp.asarray(record, jnp.int32), exclude_self=exclude_self
+    chosen = compiled_find_partners(
+        float32(labelled), jnp.asarray(view, jnp.int32), jnp.asarray(record, jnp.int32), exclude_self=exclude_self
     )
     for clip, frame in np.ndindex(*labelled.shape):
         expected = partner_oracle(clip, frame, labelled, view, record, exclude_self)
-        assert bool(found.exists[clip, frame]) is (expected is not None)
+        assert bool(chosen.exists[clip, frame]) is (expected is not None)
         if expected is not None:
-            assert int(found.index[clip, frame]) == expected
+            assert int(chosen.index[clip, frame]) == expected
 
 
-def partners(labelled, view, record, exclude_self=False):
-    found = compiled_find_partners(
-        f32(labelled), jnp.asarray(view, jnp.int32), jnp.asarray(record, jnp.int32), exclude_self=exclude_self
+def index_and_exists(labelled, view, record, exclude_self=False):
+    chosen = compiled_find_partners(
+        float32(labelled), jnp.asarray(view, jnp.int32), jnp.asarray(record, jnp.int32), exclude_self=exclude_self
     )
-    return np.asarray(found.index).tolist(), np.asarray(found.exists).tolist()
+    return np.asarray(chosen.index).tolist(), np.asarray(chosen.exists).tolist()
 
 
 def test_partner_is_the_nearest_labelled_frame_of_the_clip_and_ties_go_to_the_earlier():
-    index, exists = partners([[1, 0, 0, 0, 1]], [0], [0])
+    index, exists = index_and_exists([[1, 0, 0, 0, 1]], [0], [0])
     assert index == [[0, 0, 0, 4, 4]] and exists == [[True] * 5]
 
 
-def test_partner_of_a_clip_without_labels_has_its_view_then_its_place_in_time_then_the_lowest_record():
+def test_partner_in_another_clip_has_the_same_view_then_the_nearest_time_then_the_lowest_record():
     labelled = [[0, 0], [0, 1], [1, 1], [1, 0]]
-    assert partners(labelled, [1, 0, 1, 1], [9, 1, 5, 3])[0][0] == [6, 5]  # its view: records 3 and 5
-    assert partners(labelled, [0, 1, 1, 1], [9, 1, 5, 3])[0][0] == [6, 3]  # no such view: records 3 and 1
+    assert index_and_exists(labelled, [1, 0, 1, 1], [9, 1, 5, 3])[0][0] == [6, 5]  # its view: records 3 and 5
+    assert index_and_exists(labelled, [0, 1, 1, 1], [9, 1, 5, 3])[0][0] == [6, 3]  # no such view: records 3 and 1
 
 
-def test_partner_of_ed_is_es_and_back():
+def test_two_labelled_frames_of_a_clip_reforge_each_other_with_exclude_self():
     labelled = [[1, 0, 0, 1]]
-    assert partners(labelled, [0], [0], exclude_self=True)[0] == [[3, 0, 3, 0]]
-    assert partners(labelled, [0], [0])[0] == [[0, 0, 3, 3]]
-    index, exists = partners([[0, 1, 0]], [0], [0], exclude_self=True)
+    assert index_and_exists(labelled, [0], [0], exclude_self=True)[0] == [[3, 0, 3, 0]]
+    assert index_and_exists(labelled, [0], [0])[0] == [[0, 0, 3, 3]]
+    index, exists = index_and_exists([[0, 1, 0]], [0], [0], exclude_self=True)
     assert exists == [[True, False, True]] and index[0][0] == index[0][2] == 1
 
 
 @pytest.mark.parametrize("exclude_self", [False, True])
-def test_nothing_labelled_has_no_partner(exclude_self: bool):
-    index, exists = partners([[0, 0], [0, 0]], [0, 1], [0, 1], exclude_self=exclude_self)
+def test_where_no_frame_is_labelled_no_partner_exists(exclude_self: bool):
+    index, exists = index_and_exists([[0, 0], [0, 0]], [0, 1], [0, 1], exclude_self=exclude_self)
     assert not np.any(exists)
     assert all(0 <= i < 4 for row in index for i in row)  # still safe to gather with

@@ -1,4 +1,4 @@
-"""TSF (eq. 3-4) and its memory against plain numpy."""
+"""TSF of one frame (eq. 4) against plain NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -8,78 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoforge_jax.models.layers.attention import sine_position_encoding
-from echoforge_jax.models.memory import Memory, empty_memory, remember, seeded, semantic_tokens
+from echoforge_jax.models.memory import Memory
 from echoforge_jax.models.tsf import DecoderLayer, InContextFusion, TemporalFusion, open_blocked_rows, semantic_maps
-from tests.helpers.oracles import as_float64, attention, dense, feed_forward, layer_norm, perturbed, sigmoid, softmax
-
-
-def f32(x) -> jax.Array:
-    return jnp.asarray(np.asarray(x, np.float32))
-
-
-def frame_tokens(value: float, batch: int = 1, channels: int = 3) -> jax.Array:
-    """Tokens of one frame, recognisable by their value."""
-    return jnp.full((batch, 2, channels), value, jnp.float32)
-
-
-# --- memory -----------------------------------------------------------------------------------------------------------
-
-
-def test_eq_3_semantic_tokens_are_masked_means():
-    rng = np.random.default_rng(0)
-    features, mask = rng.standard_normal((2, 3, 4, 5)), rng.uniform(0, 1, (2, 3, 4))
-    got = np.asarray(semantic_tokens(f32(features), f32(mask)))
-    for b in range(2):
-        for k, m in enumerate((mask[b], 1.0 - mask[b])):
-            total = sum(m[u, v] * features[b, u, v] for u in range(3) for v in range(4))
-            np.testing.assert_allclose(got[b, k], total / m.sum(), atol=1e-5)
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_eq_3_an_empty_mask_gives_a_finite_token(value: float):
-    """Foreground empty (0) or background empty (1): that token is zero, the other the plain mean; gradients finite."""
-    features = f32(np.random.default_rng(0).standard_normal((1, 3, 4, 5)))
-    mask = jnp.full((1, 3, 4), value, jnp.float32)
-    tokens = np.asarray(semantic_tokens(features, mask))
-    empty, full = (0, 1) if value == 0.0 else (1, 0)
-    assert np.all(tokens[0, empty] == 0.0)
-    np.testing.assert_allclose(tokens[0, full], np.asarray(features).mean(axis=(0, 1, 2)), atol=1e-5)
-    gradient = jax.grad(lambda f: semantic_tokens(f, mask).sum())(features)
-    np.testing.assert_allclose(gradient, 1.0 / 12.0, atol=1e-6)
-
-
-def test_eq_3_has_no_gradient_into_the_mask():
-    rng = np.random.default_rng(0)
-    features, mask = f32(rng.standard_normal((1, 3, 4, 5))), f32(rng.uniform(0, 1, (1, 3, 4)))
-    weights = f32(rng.standard_normal((1, 2, 5)))
-    to_features, to_mask = jax.grad(lambda f, m: (semantic_tokens(f, m) * weights).sum(), argnums=(0, 1))(
-        features, mask
-    )
-    assert np.all(np.asarray(to_mask) == 0.0)
-    assert np.all(np.asarray(to_features) != 0.0)
-
-
-def test_memory_is_ordered_oldest_to_newest():
-    memory = empty_memory(1, 3, 3, jnp.dtype("float32"))
-    assert not bool(memory.filled.any())
-    for number in range(1, 6):
-        memory = remember(memory, frame_tokens(number))
-        held = list(range(1, number + 1))[-3:]
-        empty = 3 - len(held)
-        np.testing.assert_array_equal(memory.filled[0], [False] * empty + [True] * len(held))
-        np.testing.assert_array_equal(np.asarray(memory.tokens)[0, empty:, 0, 0], held)
-
-
-def test_memory_seed_stands_in_the_newest_slot_where_the_memory_is_empty():
-    """Of two clips, one has a frame behind it and keeps its memory; the other reads its own tokens."""
-    empty = empty_memory(2, 3, 3, jnp.dtype("float32"))
-    one = remember(empty, frame_tokens(1.0, batch=2))
-    mixed = Memory(jnp.stack([empty.tokens[0], one.tokens[1]]), jnp.stack([empty.filled[0], one.filled[1]]))
-    read = seeded(mixed, frame_tokens(7.0, batch=2))
-    np.testing.assert_array_equal(read.filled, [[False, False, True]] * 2)
-    np.testing.assert_array_equal(np.asarray(read.tokens)[:, 2, 0, 0], [7.0, 1.0])
-    assert not bool(mixed.filled[0].any())  # seeding is for reading alone
-
+from tests.helpers.oracles import (
+    as_float64,
+    attention,
+    dense,
+    feed_forward,
+    float32,
+    layer_norm,
+    random_variables,
+    sigmoid,
+    softmax,
+)
 
 # --- masks ------------------------------------------------------------------------------------------------------------
 
@@ -99,7 +40,7 @@ def test_semantic_maps_sum_over_the_tokens_that_exist():
     rng = np.random.default_rng(0)
     logits, masks = rng.standard_normal((2, 4, 2)), rng.standard_normal((2, 4, 3, 5))
     filled = np.array([[False, True, True, True], [False, False, False, True]])
-    got = np.asarray(semantic_maps(f32(logits), f32(masks), jnp.asarray(filled)))
+    got = np.asarray(semantic_maps(float32(logits), float32(masks), jnp.asarray(filled)))
     for b in range(2):
         expected = np.zeros((3, 5, 2))
         for n in range(4):
@@ -107,8 +48,8 @@ def test_semantic_maps_sum_over_the_tokens_that_exist():
                 expected += sigmoid(masks[b, n])[..., None] * softmax(logits[b, n])
         np.testing.assert_allclose(got[b], expected, atol=1e-5)
     changed = semantic_maps(
-        f32(np.where(filled[..., None], logits, 50.0)),
-        f32(np.where(filled[..., None, None], masks, 50.0)),
+        float32(np.where(filled[..., None], logits, 50.0)),
+        float32(np.where(filled[..., None, None], masks, 50.0)),
         jnp.asarray(filled),
     )
     np.testing.assert_array_equal(changed, got)
@@ -141,7 +82,7 @@ def inputs():
 def in_context(inputs):
     module = InContextFusion(HEADS)
     tokens, frame, filled = jnp.asarray(inputs["tokens"]), jnp.asarray(inputs["frame"]), jnp.asarray(FILLED)
-    params = perturbed(jax.jit(module.init)(jax.random.key(0), tokens, frame, filled)["params"])
+    params = random_variables(module, tokens, frame, filled)["params"]
     return params, jax.jit(lambda tokens, frame: module.apply({"params": params}, tokens, frame, filled))
 
 
@@ -193,7 +134,7 @@ def test_decoder_layer_against_numpy(inputs):
     inputs["tokens"][1, 2] = -1.0  # below every (positive) frame cell: a row that is fully blocked
     position = sine_position_encoding(3, 4, CHANNELS)
     arguments = [jnp.asarray(a) for a in (inputs["queries"], inputs["tokens"], inputs["frame"], position, FILLED)]
-    params = perturbed(jax.jit(module.init)(jax.random.key(0), *arguments)["params"])
+    params = random_variables(module, *arguments)["params"]
     queries, prototypes = jax.jit(module.apply)({"params": params}, *arguments)
     for b in range(2):
         expected = decoder_oracle(
@@ -206,16 +147,6 @@ def test_decoder_layer_against_numpy(inputs):
         np.testing.assert_allclose(np.asarray(prototypes)[b][FILLED[b]], expected[1][FILLED[b]], atol=1e-4)
 
 
-def test_position_encoding_tells_every_cell_apart():
-    """Bounded, row-major, half of the channels for the row and half for the column."""
-    encoding = sine_position_encoding(3, 5, 8).reshape(3, 5, 8)
-    assert np.abs(encoding).max() <= 1.0
-    np.testing.assert_array_equal(encoding[..., :4], np.broadcast_to(encoding[:, :1, :4], (3, 5, 4)))
-    np.testing.assert_array_equal(encoding[..., 4:], np.broadcast_to(encoding[:1, :, 4:], (3, 5, 4)))
-    flat = encoding.reshape(15, 8)
-    assert min(np.abs(flat[i] - flat[j]).max() for i in range(15) for j in range(i)) > 0.1
-
-
 # --- the whole frame --------------------------------------------------------------------------------------------------
 
 
@@ -224,9 +155,9 @@ def fusion():
     """One frame of TSF, perturbed parameters; the memories of the two clips hold one frame and three."""
     module = TemporalFusion(CHANNELS, HEADS, layers=2, memory_frames=3)
     rng = np.random.default_rng(1)
-    memory = Memory(f32(rng.standard_normal((2, 3, 2, CHANNELS))), jnp.asarray(FILLED[:, ::2]))
-    maps = [f32(rng.standard_normal(s)) for s in ((2, 2, 2, CHANNELS), (2, 8, 8, CHANNELS), (2, 8, 8, CHANNELS))]
-    params = perturbed(jax.jit(module.init)(jax.random.key(0), memory, *maps)["params"], scale=0.2)
+    memory = Memory(float32(rng.standard_normal((2, 3, 2, CHANNELS))), jnp.asarray(FILLED[:, ::2]))
+    maps = [float32(rng.standard_normal(s)) for s in ((2, 2, 2, CHANNELS), (2, 8, 8, CHANNELS), (2, 8, 8, CHANNELS))]
+    params = random_variables(module, memory, *maps, noise=0.2)["params"]
     return params, jax.jit(lambda memory, *maps: module.apply({"params": params}, memory, *maps)), memory, maps
 
 
@@ -247,7 +178,7 @@ def fusion_oracle(tokens, filled, x, e, e_hidden, p):
     for n in range(len(exists)):
         if exists[n]:
             semantic += sigmoid(e @ embedded[n] / np.sqrt(CHANNELS))[..., None] * classes[n]
-    upsampled = np.asarray(jax.image.resize(f32(frame.reshape(x.shape)), e.shape, "bilinear"), np.float64)
+    upsampled = np.asarray(jax.image.resize(float32(frame.reshape(x.shape)), e.shape, "bilinear"), np.float64)
     hidden = e_hidden + dense(upsampled, p["frame_hidden"]) + dense(semantic, p["semantic_hidden"])
     return np.maximum(hidden, 0.0)
 
@@ -272,7 +203,7 @@ def test_empty_slots_have_no_influence_on_a_frame(fusion):
     assert np.abs(np.asarray(apply(older, *maps)) - expected).max() > 1e-3
 
 
-def test_slot_order_matters_to_a_frame(fusion):
+def test_the_order_of_the_memory_frames_matters(fusion):
     """The same three frames remembered in another order give another map: slots know their age."""
     _, apply, memory, maps = fusion
     turned = Memory(memory.tokens[:, ::-1], memory.filled)
@@ -280,8 +211,8 @@ def test_slot_order_matters_to_a_frame(fusion):
     assert difference[1].max() > 1e-3
 
 
-def test_attention_weights_are_used_by_both_directions():
-    """Eq. 4 has one theta: parameters are as many as one direction needs."""
+def test_eq_4_has_one_set_of_weights_for_both_directions():
+    """There are as many parameters as one direction needs."""
     shapes = jax.eval_shape(
         InContextFusion(HEADS).init,
         jax.random.key(0),

@@ -1,40 +1,58 @@
 """The forms that stand in for XLA's convolution and pooling give its values and gradients."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoforge_jax.models.layers.convolution import ConvImplementation, convolve, max_pool
+from echoforge_jax.models.layers.convolution import Conv, ConvImplementation, convolve, max_pool
+from tests.helpers.oracles import float32
 
-BY_SHIFTS = ConvImplementation(matrix_products_for_1x1=True, max_pool_by_shifts=True, kernel_gradient_by_taps=False)
+SOMEWHERE = [ConvImplementation(True, True, by_taps) for by_taps in (False, True)]
+PLAIN = ConvImplementation.plain()
 
 
-@pytest.mark.parametrize(("size", "stride", "channels"), [(3, 1, 64), (3, 2, 64), (3, 1, 4), (7, 2, 3), (1, 1, 16)])
+def test_this_machine_gets_one_of_the_tested_implementations():
+    assert ConvImplementation.for_this_machine() in SOMEWHERE
+
+
+@pytest.mark.parametrize("implementation", SOMEWHERE, ids=["XLA's kernel gradient", "by taps"])
 @pytest.mark.parametrize("side", [8, 9])
-@pytest.mark.parametrize("taps", [True, False])
-def test_convolution_and_its_gradients_equal_xla(size: int, stride: int, channels: int, side: int, taps: bool):
-    fast = ConvImplementation(matrix_products_for_1x1=True, max_pool_by_shifts=True, kernel_gradient_by_taps=taps)
-    keys = jax.random.split(jax.random.key(size * side + stride), 3)
-    x = jax.random.normal(keys[0], (2, side, side, channels))
-    kernel = jax.random.normal(keys[1], (size, size, channels, 5)) / size
+@pytest.mark.parametrize(("size", "stride", "channels"), [(3, 1, 64), (3, 2, 64), (3, 1, 4), (7, 2, 3), (1, 1, 16)])
+def test_convolution_and_its_gradients_equal_xla(
+    size: int, stride: int, channels: int, side: int, implementation: ConvImplementation
+):
+    rng = np.random.default_rng(size * side + stride)
+    x = float32(rng.standard_normal((2, side, side, channels)))
+    kernel = float32(rng.standard_normal((size, size, channels, 5)) / np.sqrt(size * size * channels))
+    cotangent = float32(rng.standard_normal((2, -(-side // stride), -(-side // stride), 5)))
 
-    def value_and_gradients(implementation: ConvImplementation):
+    def value_and_gradients(kernel, x, implementation):
         y, back = jax.vjp(lambda kernel, x: convolve(x, kernel, stride, implementation), kernel, x)
-        return y, back(jax.random.normal(keys[2], y.shape))
+        return y, back(cotangent)
 
-    ours, xla = jax.jit(lambda: (value_and_gradients(fast), value_and_gradients(ConvImplementation.plain())))()
+    ours, xla = jax.jit(lambda *args: [value_and_gradients(*args, i) for i in (implementation, PLAIN)])(kernel, x)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), ours, xla)
 
 
 @pytest.mark.parametrize("side", [6, 7])
 def test_max_pooling_equals_xla_where_nothing_ties(side: int):
     values = np.random.default_rng(0).permutation(2 * side * side * 3).reshape(2, side, side, 3)
-    x = jnp.asarray(values, jnp.float32) - 50.0
 
-    def value_and_gradient(implementation: ConvImplementation):
+    def value_and_gradient(x, implementation):
         y, back = jax.vjp(lambda x: max_pool(x, implementation), x)
         return y, back(jnp.cos(y))[0]
 
-    ours, xla = jax.jit(lambda: (value_and_gradient(BY_SHIFTS), value_and_gradient(ConvImplementation.plain())))()
+    ours, xla = jax.jit(lambda x: [value_and_gradient(x, i) for i in (SOMEWHERE[0], PLAIN)])(float32(values) - 50.0)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), ours, xla)
+
+
+def test_a_layer_multiplies_in_its_type_and_keeps_its_kernel_in_float32():
+    for implementation, size in itertools.product((SOMEWHERE[0], PLAIN), (1, 3)):
+        layer = Conv(8, size, 2, implementation=implementation, dtype=jnp.bfloat16)
+        y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), jnp.ones((1, 5, 6, 4)))
+        assert y.shape == (1, 3, 3, 8) and y.dtype == jnp.bfloat16
+        kernel = variables["params"]["kernel"]
+        assert kernel.shape == (size, size, 4, 8) and kernel.dtype == jnp.float32
