@@ -119,19 +119,19 @@ def is_complete(out: Path, cohort: Cohort) -> bool:
         return False
     state_path = out / STATE_FILE
     if not state_path.exists():
-        strangers = [path.name for path in out.iterdir() if not path.name.startswith(f".{STATE_FILE}.")]
-        if strangers:
+        names = [path.name for path in out.iterdir() if not path.name.startswith(f".{STATE_FILE}.")]
+        if names:
             raise ValueError(
-                f"{out}: found {len(strangers)} entries such as {min(strangers)!r} and no {STATE_FILE}; expected an "
+                f"{out}: found {len(names)} entries such as {min(names)!r} and no {STATE_FILE}; expected an "
                 "empty folder or an unfinished cohort: choose another folder"
             )
         return False
     state = json.loads(state_path.read_text())
     expected = {"simulator_version": SIMULATOR_VERSION, "arguments": dataclasses.asdict(cohort)}
-    found = {key: state.get(key) for key in expected}
-    if found != expected:
+    stored = {key: state.get(key) for key in expected}
+    if stored != expected:
         raise ValueError(
-            f"{out}: found a cohort made with {found}; expected {expected}: choose another folder, "
+            f"{out}: found a cohort made with {stored}; expected {expected}: choose another folder, "
             "use the arguments found, or delete the folder"
         )
     return bool(state.get("complete"))

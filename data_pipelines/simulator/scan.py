@@ -150,6 +150,7 @@ def scan_frame(scan: Scan, section: Section, *, frame: int, rng: np.random.Gener
     """
     grid, rest, settings = scan.grid, scan.moving.rest, scan.settings
     turned = BLOOD_TURNOVER_RAD * frame
+    # Scatterers crowd together where the cavity shrinks: weaker ones keep the blood equally bright.
     crowding = math.sqrt(section.length_mm / rest.length_mm * section.radius_mm / rest.radius_mm)
     blood = crowding * (math.cos(turned) * scan.strength + math.sin(turned) * scan.second_strength)
     strength = np.where(scan.moving.in_cavity, blood, scan.strength)

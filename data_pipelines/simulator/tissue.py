@@ -48,7 +48,7 @@ class Leaflet:
     """One leaflet of the closed mitral valve.
 
     Attributes:
-        thickness_mm: half of its thickness.
+        thickness_mm: half of its thickness, where the amplitude has fallen to 1 / e.
         strength: amplitude.
     """
 
@@ -80,7 +80,7 @@ class RightHeart:
     Attributes:
         warp_mm: unevenness of their outline at every sample, (ranges, beams).
         free_wall: amplitude of the ventricle's free wall.
-        margin_mm: distance over which their blood turns into wall.
+        margin_mm: half of the distance over which their blood turns into wall.
         apex: where the ventricle begins, as a share of the left ventricle's long axis.
     """
 
@@ -95,7 +95,7 @@ class LeftAtrium:
     """The left atrium.
 
     Attributes:
-        margin_mm: distance over which its blood merges into the tissue around it.
+        margin_mm: half of the distance over which its blood merges into the tissue around it.
         gain: amplitude of its blood relative to that of the ventricle.
         wall: amplitude of the bright line around it.
     """
@@ -129,9 +129,9 @@ class Tissue:
         surroundings: amplitude of the tissue around the heart, (ranges, beams).
         blood: amplitude of the blood, (ranges, beams).
         wall_gain_db: how much brighter the wall is in each direction around the cavity.
-        trabeculae_mm: how far the rough border of the blood lies outside the smooth one, in each direction.
-        border_mm: distance over which blood turns into wall, in each direction.
-        margin_mm: distance over which the wall merges into the tissue around it.
+        trabeculae_mm: how far the rough border of the blood lies inside the smooth endocardium, in each direction.
+        border_mm: half of the distance over which blood turns into wall, in each direction.
+        margin_mm: half of the distance over which the wall merges into the tissue around it.
         pericardium: amplitude of the bright line behind the free wall.
         blobs: bright structures in the cavity.
         mitral_valve: the closed valve.

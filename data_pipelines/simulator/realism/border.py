@@ -26,7 +26,7 @@ def border_steps(frame: SectorFrame) -> Statistics:
     the upper end and basal (the mitral plane) the lower end, which the totals leave out. The frame needs a cavity and a
     pixel spacing.
     """
-    spacing_mm, cavity = frame.steps_mm, frame.label_map == ENDOCARDIUM
+    spacing_mm, cavity = frame.known_spacing_mm, frame.label_map == ENDOCARDIUM
     outside_mm = np.asarray(distance_transform_edt(~cavity, sampling=spacing_mm))
     inside_mm = np.asarray(distance_transform_edt(cavity, sampling=spacing_mm))
     signed_mm = outside_mm - inside_mm

@@ -33,7 +33,7 @@ class SectorFrame:
     spacing_mm: tuple[float, float] | None
 
     @property
-    def steps_mm(self) -> tuple[float, float]:
+    def known_spacing_mm(self) -> tuple[float, float]:
         """The spacing, where the caller knows that there is one."""
         assert self.spacing_mm is not None
         return self.spacing_mm
@@ -42,7 +42,7 @@ class SectorFrame:
 def ed_es_frames(clip: Clip) -> tuple[SectorFrame, SectorFrame]:
     """Returns end-diastole and end-systole of a clip.
 
-    The sector is the convex hull of all pixels that are not black in both frames.
+    The sector is the convex hull of the pixels that are not black in at least one of the two.
 
     Raises:
         UnreadableRecord: both frames are black.

@@ -38,7 +38,7 @@ class Sector:
 
 def fit_sector(frame: SectorFrame) -> Sector:
     """Fits straight lines to the left and the right edge of the sector. The frame needs a pixel spacing."""
-    row_mm, column_mm = frame.steps_mm
+    row_mm, column_mm = frame.known_spacing_mm
     first, last = edge_columns(frame.sector)
     widest = int((last - first).argmax())
     rows = np.arange(int(0.15 * widest), max(int(0.85 * widest), int(0.15 * widest) + 2))

@@ -54,7 +54,7 @@ def write_results(
 
 
 def write_sheet(out: Path, picture: UInt8[np.ndarray, "h w"]) -> None:
-    """Writes sheet.png, and beside it a notice that it holds frames which must not be published.
+    """Writes sheet.png, and a notice that it holds frames which must not be published.
 
     Args:
         out: folder.

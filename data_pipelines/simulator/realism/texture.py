@@ -25,7 +25,7 @@ def local_variation(frame: SectorFrame) -> Statistics:
     mean = cv2.blur(frame.grey, (5, 5))
     local = np.sqrt(np.maximum(cv2.blur(frame.grey * frame.grey, (5, 5)) - mean * mean, 0))
     inner = cv2.erode(frame.sector.astype(np.uint8), np.ones((9, 9)), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    row_sigma, column_sigma = (TREND_MM / step for step in frame.steps_mm)
+    row_sigma, column_sigma = (TREND_MM / step for step in frame.known_spacing_mm)
     residual = (frame.grey - _trend(frame.grey, row_sigma, column_sigma))[inner]
     statistics: Statistics = {
         "local std sector": local[inner].mean(),
@@ -46,7 +46,7 @@ def speckle_size(frame: SectorFrame, sector: Sector) -> Statistics:
         frame: the frame, with a pixel spacing.
         sector: its edges, which tell where the probe is.
     """
-    row_mm, column_mm = frame.steps_mm
+    row_mm, column_mm = frame.known_spacing_mm
     step_mm = (ROWS - sector.apex_row) * row_mm / RANGES
     range_mm = (np.arange(RANGES) + 0.5)[:, None] * step_mm
     beam_rad = math.radians(sector.angle_deg) * (np.arange(BEAMS) / BEAMS - 0.5)

@@ -88,12 +88,12 @@ def phantom_clip(phantom: Phantom) -> Clip:
     )
 
 
-def statistics_of(**phantom) -> dict[str, float]:
-    return frame_statistics(ed_es_frames(phantom_clip(Phantom(**phantom)))[0])
+def phantom_statistics(**changes) -> dict[str, float]:
+    return frame_statistics(ed_es_frames(phantom_clip(Phantom(**changes)))[0])
 
 
 def test_grey_levels_and_contrast_are_those_of_the_picture():
-    statistics = statistics_of()
+    statistics = phantom_statistics()
     assert statistics["cavity mean"] == pytest.approx(CAVITY, abs=1)
     assert statistics["wall mean"] == pytest.approx(WALL, abs=2)
     assert statistics["atrium mean"] == pytest.approx(ATRIAL, abs=2)
@@ -103,7 +103,7 @@ def test_grey_levels_and_contrast_are_those_of_the_picture():
 
 
 def test_sector_has_the_angle_and_the_apex_of_the_picture():
-    statistics = statistics_of()
+    statistics = phantom_statistics()
     assert statistics["sector angle deg"] == pytest.approx(math.degrees(2 * HALF_ANGLE), abs=1)
     assert statistics["sector apex x %"] == pytest.approx(50, abs=0.5)
     assert statistics["sector apex y %"] == pytest.approx(0, abs=1)
@@ -111,7 +111,7 @@ def test_sector_has_the_angle_and_the_apex_of_the_picture():
 
 @pytest.mark.parametrize(("semi_mm", "lean_deg"), [((35.0, 20.0), 0.0), ((30.0, 24.0), 12.0)])
 def test_ventricle_has_the_shape_of_the_ellipse_in_the_picture(semi_mm, lean_deg):
-    statistics = statistics_of(semi_mm=semi_mm, lean_deg=lean_deg)
+    statistics = phantom_statistics(semi_mm=semi_mm, lean_deg=lean_deg)
     assert statistics["LV eccentricity"] == pytest.approx(math.sqrt(1 - (semi_mm[1] / semi_mm[0]) ** 2), abs=0.01)
     assert statistics["LV area mm2"] == pytest.approx(math.pi * semi_mm[0] * semi_mm[1], rel=0.01)
     assert statistics["LV lean deg"] == pytest.approx(lean_deg, abs=1)
@@ -119,7 +119,7 @@ def test_ventricle_has_the_shape_of_the_ellipse_in_the_picture(semi_mm, lean_deg
 
 
 def test_border_steps_are_those_of_the_picture_on_each_side():
-    clear, half = statistics_of(), statistics_of(right_wall=CAVITY + 4)
+    clear, half = phantom_statistics(), phantom_statistics(right_wall=CAVITY + 4)
     assert clear["border step"] == pytest.approx(WALL - CAVITY, abs=6)
     assert clear["border without edge"] == 0
     assert half["border step septal"] == pytest.approx(WALL - CAVITY, abs=6)
@@ -138,14 +138,14 @@ def test_autocorrelation_of_a_gaussian_has_its_width(axis, sigma):
 
 
 def test_speckle_size_is_measured_in_millimetres():
-    statistics = statistics_of(noise=15, cell_mm=1.0, levels=(90, 90, 90, 90))
+    statistics = phantom_statistics(noise=15, cell_mm=1.0, levels=(90, 90, 90, 90))
     for direction in ("axial", "lateral"):
         assert statistics[f"speckle {direction} middle"] == pytest.approx(2.355 * math.sqrt(2), rel=0.2)
     assert statistics["residual skew"] == pytest.approx(0, abs=0.3)
 
 
 def test_without_pixel_spacing_statistics_in_millimetres_are_left_out():
-    statistics = statistics_of(has_spacing=False)
+    statistics = phantom_statistics(has_spacing=False)
     assert "cavity mean" in statistics and "LV centre x %" in statistics
     assert not {"LV area mm2", "border step", "speckle axial wall", "sector angle deg"} & set(statistics)
 
