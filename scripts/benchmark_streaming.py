@@ -28,12 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parse(arguments)
     with errors_as_messages():
-        predictor, config, _ = Predictor.load(options.checkpoint)
+        predictor = Predictor.load(options.checkpoint)
         clip = np.random.default_rng(0).integers(0, 256, (CLIP_FRAMES, options.side, options.side), np.uint8)
         (milliseconds,) = stream_latencies([predictor], clip, options.frames)
     percentiles = {percent: float(np.percentile(milliseconds, percent)) for percent in PERCENTILES}
     text = ", ".join(f"p{percent} {value:.1f} ms" for percent, value in percentiles.items())
-    size, device = config.data.size, jax.devices()[0].device_kind
+    size, device = predictor.size, jax.devices()[0].device_kind
     print(
         f"{options.checkpoint.name} at {size}x{size}, {device}: {text}; "
         f"{1000 / percentiles[50]:.0f} frames/s ({len(milliseconds)} frames of {options.side}x{options.side})"

@@ -25,7 +25,9 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute
 WORD_BYTES = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s8": 1, "u8": 1, "pred": 1}
 SHAPING = (  # the fields that a compiled step depends on begin with one of these
     "model.",
-    "semi.",
+    "loss.",
+    "pseudo_labels.",
+    "flamerise.",
     "optimizer.",
     "data.size",
     "data.frames",

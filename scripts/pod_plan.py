@@ -14,7 +14,6 @@ under --out and never compiled twice.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import os
 import re
@@ -29,24 +28,29 @@ os.environ["JAX_PLATFORMS"] = "cpu"  # the TPU is the compiler's alone
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import jax
-import jax.numpy as jnp
 from absl import app, flags
 from jax.experimental import topologies
 from ml_collections import config_flags
 from pod_cost import PlannedStep, count_collectives, program_key, table_row
 
-from echoforge_jax.config import Config, read_config
+from echoforge_jax.config import Config, read_config, replace
 from echoforge_jax.config.files import find_config
 from echoforge_jax.console import errors_as_messages, parse_flags, say
 from echoforge_jax.distributed import sharding
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.provenance import git_commit
-from echoforge_jax.training import flamerise
-from echoforge_jax.training.state import initial_state, make_networks, make_optimizer
-from echoforge_jax.training.step import make_step
+from echoforge_jax.training.program import Program
 
-SMALL = {"encoder_depth": 18, "encoder_width": 16, "channels": 16, "heads": 2, "decoder_layers": 1}
+SMALL = {
+    "model.encoder_depth": 18,
+    "model.encoder_width": 16,
+    "model.channels": 16,
+    "model.heads": 2,
+    "model.decoder_layers": 1,
+    "data.size": 32,
+    "data.frames": 3,
+}
 
 _CONFIG = config_flags.DEFINE_config_file("config", str(find_config("echonet_dynamic")), "Names the training to plan.")
 _TOPOLOGIES = flags.DEFINE_list(
@@ -61,44 +65,18 @@ _OUT = flags.DEFINE_string("out", "docs/results/pods", "Names the folder of the 
 
 
 def configured(config: Config, chips: int) -> Config:
-    """The configuration with a batch for that many chips."""
-    model, data = config.model, config.data
-    if _MODEL.value == "small":
-        model, data = dataclasses.replace(model, **SMALL), dataclasses.replace(data, size=32, frames=3)
-    data = dataclasses.replace(data, batch_clips=_CLIPS.value * chips)
-    return dataclasses.replace(config, model=dataclasses.replace(model, pretrained=""), data=data)
+    """Returns the configuration with a batch for that many chips."""
+    small = SMALL if _MODEL.value == "small" else {}
+    return replace(config, {**small, "model.pretrained": None, "data.batch_clips": _CLIPS.value * chips})
 
 
 def compile_step(config: Config, devices: list[Any]) -> Any:
-    """The step with pseudo-labels (where the configuration has them), compiled for the devices."""
+    """Compiles the step for the devices, with pseudo-labels where the configuration has them."""
     mesh = sharding.make_mesh(config.training.mesh, devices)
     sharding.check_batch(mesh, config.data.batch_clips, config.training.accumulate)
-    networks = make_networks(config)
-    optimizer, rate = make_optimizer(config.optimizer, 1000)
-    shapes = jax.eval_shape(lambda key: initial_state(config, optimizer, key), jax.random.key(0))
-    shardings = sharding.state_shardings(mesh, shapes, config.training.split_from)
-    step: Any = make_step(
-        config,
-        networks,
-        optimizer,
-        rate,
-        flamerise.by_step(config.semi, config.training.epochs, 100),
-        mesh,
-        with_pseudo_labels=config.semi.pseudo_labels != "none",
-        shardings=shardings,
-    )
-    clips, frames, size = config.data.batch_clips, config.data.frames, config.data.size
-    pixels = (clips, frames, size, size)
-    batch = {
-        "image": jax.ShapeDtypeStruct(pixels, jnp.float32),
-        "cavity": jax.ShapeDtypeStruct(pixels, jnp.uint8),
-        **{name: jax.ShapeDtypeStruct((clips, frames), jnp.float32) for name in ("may_train", "has_reference")},
-        "valid": jax.ShapeDtypeStruct((clips,), jnp.float32),
-        **{name: jax.ShapeDtypeStruct((clips,), jnp.int32) for name in ("view", "record")},
-    }
-    if config.model.surroundings:
-        batch["label_map"] = jax.ShapeDtypeStruct(pixels, jnp.uint8)
-    return step.lower(shapes, batch).compile()
+    program = Program.build(config, mesh=mesh, steps_per_epoch=100)
+    step: Any = program.step(with_pseudo_labels=config.pseudo_labels.strategy is not None)
+    return step.lower(program.shapes, program.batch_shapes()).compile()
 
 
 def plan(config: Config, topology: str) -> PlannedStep:

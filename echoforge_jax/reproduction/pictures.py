@@ -169,10 +169,9 @@ def _score(study: Study, cell: Cell) -> ScoredNetwork:
     split = result.split if result else "test"
     whole = load_split(source_of(config.data), split, ed_to_es, threads=config.data.workers).clips
     clips = [protocol_clip(clip, "semi", config.data.frames) for clip in whole]
-    frames = (clip.frames for clip in clips)
-    segmented = predictor.predict_clips(frames, batch_clips=config.evaluation.batch_clips)
-    masks = [segmentation.masks for segmentation in segmented]
-    return ScoredNetwork(predictor, list(zip(clips, masks, strict=True)))
+    predicted = predictor.predict_clips((clip.frames for clip in clips), batch_clips=config.evaluation.batch_clips)
+    cases = [(clip, segmentation.masks) for clip, segmentation in zip(clips, predicted, strict=True)]
+    return ScoredNetwork(predictor, cases)
 
 
 def _ranked(cases: list[Case]) -> list[FrameIndex]:

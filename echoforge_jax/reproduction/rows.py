@@ -31,23 +31,23 @@ class Row:
     data: str = CAMUS
 
 
-FULL = {"model.temporal_fusion": True, "model.anchor_recalibration": True, "semi.pseudo_labels": "reforging"}
-WITHOUT_CPR = {**FULL, "semi.pseudo_labels": "none"}
+FULL = {"model.temporal_fusion": True, "model.anchor_recalibration": True, "pseudo_labels.strategy": "reforging"}
+WITHOUT_CPR = {**FULL, "pseudo_labels.strategy": None}
 TSF_ALONE = {**WITHOUT_CPR, "model.anchor_recalibration": False}
 BASELINE = {**TSF_ALONE, "model.temporal_fusion": False}
 AVERAGED = {"optimizer.ema_decay": 0.99}
-MEAN_TEACHER = {**FULL, "semi.pseudo_labels": "mean_teacher", **AVERAGED}
-THRESHOLD = {**FULL, "semi.pseudo_labels": "threshold"}
-WITHOUT_FLAMERISE = {**FULL, "semi.flamerise": False}
+MEAN_TEACHER = {**FULL, "pseudo_labels.strategy": "mean_teacher", **AVERAGED}
+THRESHOLD = {**FULL, "pseudo_labels.strategy": "threshold"}
+WITHOUT_FLAMERISE = {**FULL, "flamerise.enabled": False}
 COLD_ARC = {**WITHOUT_CPR, "model.temperature": 0.1}
 STEADIER_CPR = {  # what the first cells with few labels suggested (docs/results/few_labels.md)
     **FULL,
     **AVERAGED,
-    "semi.teacher": "average",
-    "semi.strong_student": True,
-    "semi.own_weight": 0.5,
-    "semi.lambda_max": 0.5,
-    "semi.burn_in": 0.3,
+    "pseudo_labels.teacher": "average",
+    "pseudo_labels.strong_student": True,
+    "pseudo_labels.own_weight": 0.5,
+    "flamerise.lambda_max": 0.5,
+    "flamerise.burn_in": 0.3,
     "data.labelled_clips_per_batch": 5,
 }
 METHODS = {  # the ways to train with few labels that are compared
@@ -90,8 +90,8 @@ TABLES: dict[str, tuple[Row, ...]] = {
     ),
     "table6": (
         Row("none", WITHOUT_CPR, 93.43),
-        Row("deformation (CLAS-style)", {**FULL, "semi.pseudo_labels": "deformation"}, 93.86),
-        Row("registration (TCS-style)", {**FULL, "semi.pseudo_labels": "registration"}, 94.03),
+        Row("deformation (CLAS-style)", {**FULL, "pseudo_labels.strategy": "deformation"}, 93.86),
+        Row("registration (TCS-style)", {**FULL, "pseudo_labels.strategy": "registration"}, 94.03),
         Row("mean teacher", MEAN_TEACHER),
         Row("confidence threshold", THRESHOLD),
         Row("CPR", FULL, 94.89),
@@ -100,9 +100,9 @@ TABLES: dict[str, tuple[Row, ...]] = {
     "defaults": (  # constants that the paper leaves open (docs/explanation/method.md)
         Row("+ TSF + ARC", WITHOUT_CPR),
         Row("+ TSF + ARC, ARC's temperature 0.1", COLD_ARC),
-        Row("+ TSF + ARC, no BCE on ARC's mask", {**WITHOUT_CPR, "semi.seed_weight": 0.0}),
+        Row("+ TSF + ARC, no BCE on ARC's mask", {**WITHOUT_CPR, "loss.seed_weight": 0.0}),
         Row("all", FULL),
-        Row("all, largest pseudo-label weight 0.3", {**FULL, "semi.lambda_max": 0.3}),
+        Row("all, largest pseudo-label weight 0.3", {**FULL, "flamerise.lambda_max": 0.3}),
     ),
     "parts": (  # on real frames, two to a clip
         Row("plain pyramid", BASELINE),

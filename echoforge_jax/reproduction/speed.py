@@ -99,7 +99,7 @@ def measure_speed(
         rows: the networks. The default leaves out the last row of Table 3, whose network is that of the row before
             it: CPR belongs to training.
     """
-    configs = [configured(study.bases[CAMUS], {**row.changes, "model.pretrained": ""}) for row in rows]
+    configs = [configured(study.bases[CAMUS], {**row.changes, "model.pretrained": None}) for row in rows]
     predictors = [_random_predictor(config) for config in configs]
     size, frames = configs[0].data.size, configs[0].data.frames
     clip = np.random.default_rng(0).integers(0, 256, (frames, size, size), np.uint8)

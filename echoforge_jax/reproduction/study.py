@@ -16,7 +16,7 @@ from typing import Any
 
 import ml_collections
 
-from echoforge_jax.config import Config, default_config, differences, flatten, read_config
+from echoforge_jax.config import Config, differences, flatten, read_config, replace, stored_form
 from echoforge_jax.config.files import load_config_file
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.provenance import git_commit
@@ -27,18 +27,18 @@ from echoforge_jax.training.loop import Outcome
 from echoforge_jax.training.run_log import read_metrics
 
 ABBREVIATIONS = {  # how a cell's name writes a changed field; {} stands for the value
-    "semi.flamerise": "without_flamerise",
+    "flamerise.enabled": "without_flamerise",
     "model.anchors": "anchors{}",
     "model.neighbours": "k{}",
     "data.labelled_fraction": "labels{}",
     "model.temperature": "temperature{}",
-    "semi.seed_weight": "seed_weight{}",
-    "semi.lambda_max": "lambda{}",
+    "loss.seed_weight": "seed_weight{}",
+    "flamerise.lambda_max": "lambda{}",
     "optimizer.ema_decay": "average{}",
-    "semi.teacher": "teacher{}",
-    "semi.strong_student": "strong",
-    "semi.own_weight": "own{}",
-    "semi.burn_in": "from{}",
+    "pseudo_labels.teacher": "teacher{}",
+    "pseudo_labels.strong_student": "strong",
+    "pseudo_labels.own_weight": "own{}",
+    "flamerise.burn_in": "from{}",
     "data.labelled_clips_per_batch": "rows{}",
     "data.batch_clips": "of{}",
 }
@@ -71,17 +71,17 @@ class Cell:
     @property
     def configuration_name(self) -> str:
         """The name without the seed. The cell with the default fields is "full"."""
-        defaults = default_config()
+        defaults = flatten(dataclasses.asdict(Config()))
         changed = {
             field: value
             for field, value in self.changes.items()
             # Base configurations differ in the size of a batch, so it is written whenever a cell sets it.
-            if field == "data.batch_clips" or get_field(defaults, field) != value
+            if field == "data.batch_clips" or defaults[field] != value
         }
         parts = [] if self.data == CAMUS else [self.data]
-        strategy = self.changes.get("semi.pseudo_labels", "reforging")
-        changed.pop("semi.pseudo_labels", None)
-        if strategy == "none":
+        strategy = self.changes.get("pseudo_labels.strategy", "reforging")
+        changed.pop("pseudo_labels.strategy", None)
+        if strategy is None:
             modules = [("tsf", "temporal_fusion"), ("arc", "anchor_recalibration")]
             parts += [part for part, field in modules if changed.pop(f"model.{field}", True)] or ["baseline"]
         else:
@@ -219,17 +219,6 @@ def configured(base: Config, changes: Changes, seed: int = 0) -> Config:
     return replace(base, {**changes, "seed": seed})
 
 
-def replace(config: Config, changes: Mapping[str, Any]) -> Config:
-    values = dataclasses.asdict(config)
-    for name, value in changes.items():
-        *sections, field = name.split(".")
-        holder = values
-        for section in sections:
-            holder = holder[section]
-        holder[field] = value
-    return read_config(values)
-
-
 def read_base(name_or_path: str | Path, settings: Sequence[str] = ()) -> Config:
     """Reads a base configuration.
 
@@ -248,21 +237,9 @@ def read_base(name_or_path: str | Path, settings: Sequence[str] = ()) -> Config:
     return read_config(values)
 
 
-def get_field(config: Any, name: str) -> Any:
-    """Returns the value of a field.
-
-    Args:
-        config: a `ConfigDict`.
-        name: dotted name of the field, e.g. "data.size".
-    """
-    for part in name.split("."):
-        config = config[part]
-    return config
-
-
 def _recorded_fields(base: Config) -> dict[str, Any]:
     """The fields of a base configuration that its cells depend on, flat and as JSON holds them."""
-    fields = flatten(json.loads(json.dumps(dataclasses.asdict(base))))
+    fields = flatten(stored_form(base))
     fields.pop("data.root")
     if fields["model.pretrained"]:
         fields["model.pretrained"] = Path(fields["model.pretrained"]).name

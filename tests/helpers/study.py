@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from data_pipelines.simulator.cohort import Cohort, write_cohort
+from echoforge_jax.config import stored_form
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.reproduction.cell_result import (
@@ -21,6 +22,7 @@ from echoforge_jax.reproduction.rows import CAMUS, TABLES
 from echoforge_jax.reproduction.study import Cell, Study, configured, read_base
 from echoforge_jax.scoring import evaluate
 from echoforge_jax.weights.inference_folder import save_inference
+from echoforge_jax.weights.trained import Trained
 
 SMALL = "ablations/small"
 TINY_SETTINGS = (
@@ -84,7 +86,7 @@ def make_scored_study(folder: Path) -> Study:
             config = configured(study.bases[CAMUS], row.changes)
             variables = jax.jit(EchoForge(config.model).init)(jax.random.key(0), jnp.zeros((1, 1, 32, 32)))
             folder = study.run_folder(cell)
-            save_inference(folder / "inference", variables, {"config": dataclasses.asdict(config)})
-            evaluate(config, Predictor(config.model, config.data.size, variables), "test", ("semi",), folder)
+            save_inference(folder / "inference", variables, {"config": stored_form(config)})
+            evaluate(config, Predictor(Trained(variables, config, {})), "test", ("semi",), folder)
             write_cell(study, cell, read_scores(folder)["semi"])
     return study
