@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 
 from data_pipelines.records import Clip
 from echoforge_jax.config import replace
-from echoforge_jax.evaluation.ejection_fraction import biplane_discs, ef_percent, measure_discs, single_plane_discs
+from echoforge_jax.evaluation.discs import measure_discs
+from echoforge_jax.evaluation.ejection_fraction import biplane_discs, ef_percent, single_plane_discs
 from echoforge_jax.inference import Predictor
 from echoforge_jax.networks import find_network
 from echoforge_jax.weights.trained import Trained

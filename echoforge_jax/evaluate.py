@@ -133,7 +133,8 @@ def _names_a_network() -> bool:
 
 def _score_masks(predictions: Path, references: Path, against: Sequence[Path]) -> Scored:
     out = Path(_OUT.value or f"evaluation_{predictions.resolve().name}")
-    return Scored(out, evaluate_masks(predictions, references, _PROTOCOL.value or ["semi"], out, against))
+    protocols = _PROTOCOL.value or ["semi"]
+    return Scored(out, evaluate_masks(predictions, references, protocols=protocols, out=out, against=against))
 
 
 def _score_model(against: Sequence[Path]) -> Scored:
@@ -144,7 +145,7 @@ def _score_model(against: Sequence[Path]) -> Scored:
     split = _SPLIT.value or choose_split(config)
     out = Path(_OUT.value) if _OUT.value else Path(_WORKDIR.value or "") / f"evaluation_{_name_of_results(split)}"
     protocols = _PROTOCOL.value or config.evaluation.protocols
-    return Scored(out, evaluate(config, segmenter, split, protocols, out, against))
+    return Scored(out, evaluate(config, segmenter, split=split, protocols=protocols, out=out, against=against))
 
 
 def _load_networks() -> list[Trained]:

@@ -1,62 +1,57 @@
-"""From a trained model and a split, or from two trees of masks, to rows and summaries (`results.py` writes them).
+"""From a trained network and a split, or from two trees of masks, to a folder of results.
 
-"semi" scores ED and ES of clips sampled as in training (paper: CAMUS-Semi); "full" scores every annotated frame of
-the whole half cycle (CAMUS-Full). Masks are resized back and scored at the clip's own resolution; the network's own
-resolution is scored besides, under a name of its own.
+Masks are resized back and scored at the clip's own size; the same clips are also scored at the network's size, under a
+name of its own (`network_resolution`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from data_pipelines.formats.camus import masks
 from data_pipelines.preprocessing import at_network_size
-from data_pipelines.records import Clip, summarise_skipped
-from data_pipelines.sampling import ed_to_es, uniform_frames
-from data_pipelines.source import EmptySplit, load_split
+from data_pipelines.records import Clip, Skipped, summarise_skipped
+from data_pipelines.sampling import ed_to_es
+from data_pipelines.source import EmptySplit, LoadedSplit, load_split
 from echoforge_jax.config import Config
 from echoforge_jax.console import progress_bar, say
 from echoforge_jax.distributed import processes
-from echoforge_jax.evaluation.evaluator import overlap_and_distance, score_clips, score_temporal, summarise
-from echoforge_jax.evaluation.patients import score_ejection_fraction
+from echoforge_jax.evaluation.protocols import FULL, PROTOCOLS, SEMI, Protocol
+from echoforge_jax.evaluation.rows import FrameScore
+from echoforge_jax.evaluation.scores import Case, score_clips, score_ejection_fraction, score_steadiness
+from echoforge_jax.evaluation.summary import ProtocolScores, overlap_and_distance, summarise
 from echoforge_jax.inference import Segmenter
-from echoforge_jax.report.card import about, is_simulated, is_simulated_tree, method_card
-from echoforge_jax.report.folder import Scores, write_results
-from echoforge_jax.report.selection import Case, Pictures
+from echoforge_jax.report.card import is_simulated, is_simulated_tree, method_card, version_and_date
+from echoforge_jax.report.content import Evaluation
+from echoforge_jax.report.folder import compare_with_folders, write_results
+from echoforge_jax.report.selection import Pictures
 from echoforge_jax.training.data import source_of
 from echoforge_jax.training.run_log import read_metrics
 
 
-def protocol_clip(clip: Clip, protocol: str, frames: int) -> Clip:
-    """The frames that a protocol shows the model: `frames` from ED to ES ("semi"), or all of them ("full")."""
-    half = ed_to_es(clip)
-    if protocol == "full" or len(half) <= frames:
-        return half
-    chosen = uniform_frames(0, len(half) - 1, frames)
-    return dataclasses.replace(
-        half,
-        frames=half.frames[chosen],
-        label_map=half.label_map[chosen],
-        has_reference=half.has_reference[chosen],
-        es_index=frames - 1,
-    )
+class PredictedMasks(NamedTuple):
+    """The predicted masks 0/1 of one clip.
 
+    Attributes:
+        native: at the clip's own size, (t, h, w).
+        at_network_size: at the network's size, (t, s, s).
+    """
 
-def scored_frames(clip: Clip, protocol: str) -> list[int]:
-    """Frame numbers that count: ED and ES, or every annotated frame."""
-    wanted = range(len(clip)) if protocol == "full" else (0, len(clip) - 1)
-    return [t for t in wanted if clip.has_reference[t]]
+    native: UInt8[np.ndarray, "t h w"]
+    at_network_size: UInt8[np.ndarray, "t s s"]
 
 
 def choose_split(config: Config) -> str:
-    """The split to score: as configured; "auto" is the test split, or where there is none validation, or where there is
-    none either all records (said aloud)."""
+    """Chooses the split to score: the configured one, else the test split, else validation, else all records.
+
+    A choice other than the test split is announced.
+    """
     if config.evaluation.split is not None:
         return config.evaluation.split
     if _holds(config, "test"):
@@ -68,101 +63,118 @@ def choose_split(config: Config) -> str:
     return "all"
 
 
-def _holds(config: Config, split: str) -> bool:
-    try:
-        return bool(source_of(config.data).index(split).entries)
-    except ValueError:
-        return False
-
-
 def evaluate(
-    config: Config, predictor: Segmenter, split: str, protocols: Sequence[str], out: Path, against: Sequence[Path] = ()
+    config: Config,
+    predictor: Segmenter,
+    *,
+    split: str,
+    protocols: Sequence[str],
+    out: Path,
+    against: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Scores a split by each protocol and writes everything into `out` (see `write_results`). Of several processes each
-    predicts its share of the clips, the main one scores.
+    """Scores a network on a split by each protocol and writes the results (`write_results`).
+
+    Of several processes each predicts its share of the clips, and the main one scores.
+
+    Args:
+        config: the configuration: which data, and how to score.
+        predictor: the network, or several whose probabilities are averaged.
+        split: the name of the split.
+        protocols: names of protocols, "semi" or "full".
+        out: folder of the results.
+        against: folders of earlier evaluations to compare with.
 
     Returns:
-        What metrics.json holds; {} on other processes than the main one.
+        The content of metrics.json; {} on processes other than the main one.
+
+    Raises:
+        EmptySplit: the split holds no usable clip.
+        ConfigError: a folder of `against` holds no per_frame.csv.
     """
-    with progress_bar() as bar:
-        task = bar.add_task(f"reading {split}", total=None, note="clips")
-        loaded = load_split(
-            source_of(config.data),
-            split,
-            ed_to_es,
-            skip_unreadable=config.data.skip_unreadable,
-            threads=config.data.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    loaded = _load(config, split)
     clips, skipped = loaded.clips, loaded.skipped
-    if "full" in protocols and all(len(clip) == 2 for clip in clips):
+    chosen = [PROTOCOLS[name] for name in protocols]
+    if FULL in chosen and all(len(clip) == 2 for clip in clips):
         say("these clips are ED and ES alone: protocol 'full' would repeat 'semi' and is left out")
-        protocols = [p for p in protocols if p != "full"] or ["semi"]
-    scores, pictures = {}, Pictures()
-    for protocol in protocols:
-        shown = [protocol_clip(clip, protocol, config.data.frames) for clip in clips]
-        masks = _predict(predictor, shown, config.evaluation.batch_clips, f"{split} ({protocol})", out / "shares")
-        if masks is None:
+        chosen = [protocol for protocol in chosen if protocol is not FULL] or [SEMI]
+    scores: dict[str, ProtocolScores] = {}
+    pictures = Pictures()
+    for protocol in chosen:
+        shown = [protocol.select(clip, config.data.frames) for clip in clips]
+        predicted = _predict(
+            predictor,
+            shown,
+            batch_clips=config.evaluation.batch_clips,
+            title=f"{split} ({protocol.name})",
+            exchange=out / "shares",
+        )
+        if predicted is None:
             continue
-        cases = [(clip, native) for clip, (native, _) in zip(shown, masks, strict=True)]
-        of_protocol = score_cases(cases, protocol, split, config.seed, config.evaluation.processes)
-        at_size = [(at_network_size(clip, predictor.size), m) for clip, (_, m) in zip(shown, masks, strict=True)]
-        wanted = [scored_frames(clip, protocol) for clip, _ in at_size]
-        rows = score_clips(at_size, wanted, config.evaluation.processes)
-        of_protocol.summary["network_resolution"] = {"size": predictor.size, **overlap_and_distance(rows, config.seed)}
-        scores[protocol] = of_protocol
-        pictures.add(cases, of_protocol.frames, of_protocol.patients)
+        cases = [Case(clip, masks.native) for clip, masks in zip(shown, predicted, strict=True)]
+        scores[protocol.name] = score_cases(
+            cases, protocol, split=split, seed=config.seed, processes=config.evaluation.processes
+        )
+        small_cases = [
+            Case(at_network_size(clip, predictor.size), masks.at_network_size)
+            for clip, masks in zip(shown, predicted, strict=True)
+        ]
+        rows = _score_frames(small_cases, protocol, config.evaluation.processes)
+        at_size = {"size": predictor.size, **overlap_and_distance(rows, config.seed)}
+        scores[protocol.name].summary["network_resolution"] = at_size
+        pictures.add(cases, scores[protocol.name])
     if not processes.is_main():
         return {}
-    return write_results(
-        out,
-        scores,
-        pictures=pictures,
+    card = method_card(
+        config,
         split=split,
-        skipped=skipped,
-        simulated=is_simulated(config),
-        against=against,
-        card=method_card(config, split, len(clips), summarise_skipped(skipped) or "none", predictor.num_networks),
-        history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
+        clips=len(clips),
+        skipped=summarise_skipped(skipped) or "none",
+        networks=predictor.num_networks,
     )
-
-
-def _predict(
-    predictor: Segmenter, clips: Sequence[Clip], batch_clips: int, title: str, exchange: Path
-) -> list[tuple[np.ndarray, ...]] | None:
-    """Masks of each clip at its own size and at the network's; None on other processes than the main one."""
-    order = processes.shard_for_process(sorted(range(len(clips)), key=lambda i: len(clips[i])))
-    found: dict[int, tuple[np.ndarray, ...]] = {}
-    with progress_bar() as bar:
-        task = bar.add_task(f"predicting {title}", total=len(order), note="clips")
-        predicted = predictor.predict_clips((clips[i].frames for i in order), batch_clips=batch_clips)
-        for i, segmentation in zip(order, predicted, strict=True):
-            found[i] = segmentation.masks, segmentation.network_masks
-            bar.advance(task)
-    gathered = processes.gather_on_main(found, exchange)
-    return None if gathered is None else [gathered[i] for i in range(len(clips))]
+    evaluation = Evaluation(
+        split=split,
+        protocols=scores,
+        pictures=pictures,
+        card=card,
+        simulated=is_simulated(config),
+        skipped=skipped,
+        history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
+        comparisons=compare_with_folders(scores, against),
+    )
+    return write_results(out, evaluation)
 
 
 def evaluate_masks(
-    predictions: Path, references: Path, protocols: Sequence[str], out: Path, against: Sequence[Path] = ()
+    predictions: Path, references: Path, *, protocols: Sequence[str], out: Path, against: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """Scores a tree of predicted masks against a tree of references, both with CAMUS file names; no model is needed.
+    """Scores a tree of predicted masks against a tree of references, both with CAMUS file names, without a network.
+
+    Args:
+        predictions: tree of predicted masks.
+        references: tree of reference masks.
+        protocols: names of protocols, "semi" or "full".
+        out: folder of the results.
+        against: folders of earlier evaluations to compare with.
 
     Returns:
-        What metrics.json holds.
+        The content of metrics.json.
 
     Raises:
         FileNotFoundError: a tree is missing or holds no mask.
         EmptySplit: no prediction fits a reference under any of the protocols.
+        ConfigError: a folder of `against` holds no per_frame.csv.
     """
-    scores, skipped, pictures = {}, [], Pictures()
-    for protocol in protocols:
-        paired = masks.read_pairs(predictions, references, sequences=protocol == "full")
+    scores: dict[str, ProtocolScores] = {}
+    skipped: list[Skipped] = []
+    pictures = Pictures()
+    for name in protocols:
+        protocol = PROTOCOLS[name]
+        paired = masks.read_pairs(predictions, references, sequences=protocol.every_frame)
         skipped += paired.skipped
         if paired.pairs:
-            cases = [(pair.clip, pair.prediction) for pair in paired.pairs]
-            scores[protocol] = score_cases(cases, protocol, "all", seed=0, processes=os.cpu_count() or 1)
-            pictures.add(cases, scores[protocol].frames, scores[protocol].patients)
+            cases = [Case(pair.clip, pair.prediction) for pair in paired.pairs]
+            scores[name] = score_cases(cases, protocol, split="all", seed=0, processes=os.cpu_count() or 1)
+            pictures.add(cases, scores[name])
     if not scores:
         raise EmptySplit(
             f"no mask of {predictions} fits one of {references} ({', '.join(protocols)}): {summarise_skipped(skipped)}"
@@ -173,26 +185,76 @@ def evaluate_masks(
         "references": references.name,
         "skipped": summarise_skipped(skipped) or "none",
         "masks": "as given, at the references' own size; label 1",
-        **about(),
+        **version_and_date(),
     }
-    simulated = is_simulated_tree(references)
-    return write_results(
-        out,
-        scores,
-        pictures=pictures,
+    evaluation = Evaluation(
         split="all",
-        skipped=skipped,
-        simulated=simulated,
-        against=against,
+        protocols=scores,
+        pictures=pictures,
         card=card,
-        history=[],
+        simulated=is_simulated_tree(references),
+        skipped=skipped,
+        comparisons=compare_with_folders(scores, against),
     )
+    return write_results(out, evaluation)
 
 
-def score_cases(cases: Sequence[Case], protocol: str, split: str, seed: int, processes: int) -> Scores:
-    """Every number of one protocol from clips and predicted masks of their size."""
-    rows = score_clips(cases, [scored_frames(clip, protocol) for clip, _ in cases], processes)
+def score_cases(
+    cases: Sequence[Case], protocol: Protocol, *, split: str, seed: int, processes: int = 1
+) -> ProtocolScores:
+    """Computes every number of one protocol.
+
+    Args:
+        cases: clips and their predicted masks.
+        protocol: the protocol by which their frames were chosen.
+        split: the name of the split.
+        seed: seed of the bootstrap.
+        processes: processes that score frames.
+    """
+    frames = _score_frames(cases, protocol, processes)
     patients = score_ejection_fraction(cases)
-    temporal = [row for clip, mask in cases if protocol == "full" and (row := score_temporal(clip, mask))]
-    summary = summarise(rows, patients, temporal, protocol=protocol, split=split, seed=seed)
-    return Scores(summary, rows, patients, temporal)
+    clips = [row for case in cases if protocol.every_frame and (row := score_steadiness(case))]
+    summary = summarise(frames, patients, clips, protocol=protocol, split=split, seed=seed)
+    return ProtocolScores(frames, patients, clips, summary)
+
+
+def _score_frames(cases: Sequence[Case], protocol: Protocol, processes: int) -> list[FrameScore]:
+    return score_clips(cases, [protocol.scored_frames(case.clip) for case in cases], processes=processes)
+
+
+def _load(config: Config, split: str) -> LoadedSplit[Clip]:
+    """Reads the half cycles of a split, and what had to be left out."""
+    with progress_bar() as bar:
+        task = bar.add_task(f"reading {split}", total=None, note="clips")
+        return load_split(
+            source_of(config.data),
+            split,
+            ed_to_es,
+            skip_unreadable=config.data.skip_unreadable,
+            threads=config.data.workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _predict(
+    predictor: Segmenter, clips: Sequence[Clip], *, batch_clips: int, title: str, exchange: Path
+) -> list[PredictedMasks] | None:
+    """Predicts the masks of every clip; returns None on processes other than the main one."""
+    order = processes.shard_for_process(sorted(range(len(clips)), key=lambda index: len(clips[index])))
+    predicted: dict[int, tuple[np.ndarray, ...]] = {}
+    with progress_bar() as bar:
+        task = bar.add_task(f"predicting {title}", total=len(order), note="clips")
+        segmentations = predictor.predict_clips((clips[index].frames for index in order), batch_clips=batch_clips)
+        for index, segmentation in zip(order, segmentations, strict=True):
+            predicted[index] = PredictedMasks(segmentation.masks, segmentation.network_masks)
+            bar.advance(task)
+    gathered = processes.gather_on_main(predicted, exchange)
+    return None if gathered is None else [PredictedMasks(*gathered[index]) for index in range(len(clips))]
+
+
+def _holds(config: Config, split: str) -> bool:
+    """Tells whether a split holds a record."""
+    try:
+        return bool(source_of(config.data).index(split).entries)
+    except ValueError:
+        return False

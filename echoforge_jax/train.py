@@ -93,7 +93,7 @@ def _evaluate(config: Config, workdir: Path) -> None:
             "evaluation.threshold": trained.evaluation.threshold,
         },
     )
-    evaluate(here, predictor, choose_split(here), config.evaluation.protocols, workdir)
+    evaluate(here, predictor, split=choose_split(here), protocols=config.evaluation.protocols, out=workdir)
 
 
 def _simulate(simulation: SimulationConfig, root: Path, data_format: str) -> None:

@@ -46,7 +46,7 @@ def trees(tmp_path):
 
 
 def test_a_shift_by_one_pixel_scores_as_drawn(trees, tmp_path):
-    result = evaluate_masks(*trees, ["semi", "full"], tmp_path / "out")
+    result = evaluate_masks(*trees, protocols=["semi", "full"], out=tmp_path / "out")
     semi, full = result["protocols"]["semi"], result["protocols"]["full"]
     assert (semi["n_frames"], full["n_frames"], semi["n_patients"]) == (24, 60, 6)
     assert semi["distances"]["mm"]["hd"]["mean"] == pytest.approx(0.8) and semi["distances"]["px"]["hd"]["n"] == 0
@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path, monkeypatch):
     next(predictions.rglob("patient0003_2CH_ES.nii.gz")).unlink()
     next(predictions.rglob("patient0004_2CH_ES.nii.gz")).write_bytes(b"no image")
     write(predictions, "patient0099", "4CH", "ED", mask(20), gt=False)
-    result = evaluate_masks(predictions, references, ["semi"], tmp_path / "out")
+    result = evaluate_masks(predictions, references, protocols=["semi"], out=tmp_path / "out")
     assert {(s["record_id"], s["reason"]) for s in result["skipped"]} == {
         ("patient0001_2CH", "another size"),
         ("patient0002_2CH", "not a label mask"),
@@ -93,15 +93,17 @@ def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path, monkeypatch):
     }
     assert result["protocols"]["semi"]["n_frames"] == 16
     with pytest.raises(FileNotFoundError, match="no file named like"):
-        evaluate_masks(tmp_path / "out", references, ["semi"], tmp_path / "again")
+        evaluate_masks(tmp_path / "out", references, protocols=["semi"], out=tmp_path / "again")
 
 
 def test_runs_are_compared_by_patient(trees, tmp_path, monkeypatch):
     predictions, references = trees
     with monkeypatch.context() as patch:
         without_report(patch)
-        evaluate_masks(predictions, references, ["semi"], tmp_path / "shifted")
-    result = evaluate_masks(references, references, ["semi"], tmp_path / "same", [tmp_path / "shifted"])
+        evaluate_masks(predictions, references, protocols=["semi"], out=tmp_path / "shifted")
+    result = evaluate_masks(
+        references, references, protocols=["semi"], out=tmp_path / "same", against=[tmp_path / "shifted"]
+    )
     found = result["comparisons"]["semi"]["dice_percent"][str(tmp_path / "shifted")]
     assert found["n_patients"] == 6 and found["difference"] > 1
     assert found["p_signed_rank"] == pytest.approx(2 / 2**6) == found["p_signed_rank_holm"]
@@ -109,4 +111,4 @@ def test_runs_are_compared_by_patient(trees, tmp_path, monkeypatch):
     assert "Against other runs" in (tmp_path / "same" / "report.html").read_text()
     assert "signed-rank" in table(result)
     with pytest.raises(ConfigError, match="holds no per_frame"):
-        evaluate_masks(predictions, references, ["semi"], tmp_path / "other", [tmp_path])
+        evaluate_masks(predictions, references, protocols=["semi"], out=tmp_path / "other", against=[tmp_path])

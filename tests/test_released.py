@@ -75,7 +75,8 @@ def test_an_exported_file_scores_like_its_run(workdir: Path, cohort: Path, tiny_
     assert scored["protocols"]["semi"]["n_patients"] == 3
 
     config = replace(tiny_config, {"data.root": str(cohort)})
-    expected = evaluate(config, Predictor(Trained(variables, config, {})), "all", ("semi",), tmp_path / "b")
+    predictor = Predictor(Trained(variables, config, {}))
+    expected = evaluate(config, predictor, split="all", protocols=("semi",), out=tmp_path / "b")
     assert scored["protocols"]["semi"]["dice_percent"] == expected["protocols"]["semi"]["dice_percent"]
     for flags, message in (
         ([f"--checkpoint={file}"], "--data"),

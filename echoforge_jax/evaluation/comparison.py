@@ -1,6 +1,6 @@
-"""Two evaluations of the same patients: paired differences by measure, as a whole and by phase, view and quality.
+"""Compares evaluations of the same patients: paired differences by measure, as a whole and by phase, view and quality.
 
-Works on rows of per_frame.csv, so that any earlier evaluation, of any system, can be the other one.
+Any earlier evaluation, of any system, can be the other one: its per_frame.csv is enough.
 """
 
 from __future__ import annotations
@@ -10,62 +10,70 @@ from typing import Any
 
 import numpy as np
 
+from echoforge_jax.evaluation.rows import FrameScore, by_patient, dice_percent, distance
 from echoforge_jax.evaluation.statistics import compare_paired, holm
 
-COMPARED = {"dice": 100.0, "hd95": 1.0, "assd": 1.0}  # columns of per_frame.csv and what they are multiplied by
+DISTANCES = ("hd95", "assd")
 STRATA = ("phase", "view", "quality")
 TESTS = ("p_signed_rank", "p_rank_sum")
-Rows = Sequence[Mapping[str, Any]]
 
 
-def compare_rows(ours: Rows, others: Mapping[str, Rows]) -> dict[str, dict[str, dict[str, Any]]]:
-    """measure -> other run -> `compare_paired` by patient; a difference is ours - the other's.
+def compare_rows(
+    ours: Sequence[FrameScore], others: Mapping[str, Sequence[FrameScore]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Compares an evaluation with others, patient by patient; a difference is ours minus the other's.
 
-    A measure is "dice_percent", or a distance with its unit ("hd95_mm"). P-values get Holm's correction over the runs
-    of a measure; those under "strata" ("phase ED", "view 4CH", "quality Poor": what both runs hold) over the strata of
+    P-values get Holm's correction over the runs that are compared by one measure; those of strata over the strata of
     one run and measure.
+
+    Args:
+        ours: scores of frames.
+        others: name of another run -> its scores of frames.
+
+    Returns:
+        measure -> other run -> `compare_paired`, with "strata": stratum -> `compare_paired`. A measure is
+        "dice_percent", or a distance with its unit ("hd95_mm"); it is left out where one of the two does not have it.
+        A stratum is one value of one property ("phase ED", "view 4CH", "quality Poor") that both runs hold.
     """
-    result: dict[str, dict[str, dict[str, Any]]] = {}
-    of_ours = values_by_measure(ours)
+    comparisons: dict[str, dict[str, dict[str, Any]]] = {}
+    our_values = values_by_measure(ours)
     for name, theirs in others.items():
-        of_theirs = values_by_measure(theirs)
-        for measure in of_ours:
-            if measure in of_theirs:
-                found = compare_paired(of_ours[measure], of_theirs[measure], seed=0)
-                result.setdefault(measure, {})[name] = found | {"strata": {}}
-        for stratum in _strata(ours):
-            column, value = stratum.split(" ", 1)
-            part_ours, part_theirs = (
-                values_by_measure([row for row in rows if row[column] == value]) for rows in (ours, theirs)
+        their_values = values_by_measure(theirs)
+        for measure in our_values:
+            if measure in their_values:
+                comparison = compare_paired(our_values[measure], their_values[measure], seed=0)
+                comparisons.setdefault(measure, {})[name] = comparison | {"strata": {}}
+        for prop, value in _strata(ours):
+            our_part, their_part = (
+                values_by_measure([row for row in rows if getattr(row, prop) == value]) for rows in (ours, theirs)
             )
-            for measure in part_ours.keys() & part_theirs.keys() & result.keys():
-                found = compare_paired(part_ours[measure], part_theirs[measure], seed=0)
-                if found["n_patients"]:
-                    result[measure][name]["strata"][stratum] = found
-    for of_measure in result.values():
-        _correct(of_measure)
-        for found in of_measure.values():
-            _correct(found["strata"])
-    return result
+            for measure in our_part.keys() & their_part.keys():
+                comparison = compare_paired(our_part[measure], their_part[measure], seed=0)
+                if comparison["n_patients"]:
+                    comparisons[measure][name]["strata"][f"{prop} {value}"] = comparison
+    for runs in comparisons.values():
+        _add_holm(runs)
+        for comparison in runs.values():
+            _add_holm(comparison["strata"])
+    return comparisons
 
 
-def values_by_measure(rows: Rows) -> dict[str, dict[str, list[float]]]:
-    """measure -> patient -> values of that patient's frames, undefined ones left out."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        for column, scale in COMPARED.items():
-            value = scale * float(row[column])
-            measure = "dice_percent" if column == "dice" else f"{column}_{row['unit']}"
-            if np.isfinite(value):
-                found.setdefault(measure, {}).setdefault(row["patient_id"], []).append(value)
-    return found
+def values_by_measure(rows: Sequence[FrameScore]) -> dict[str, dict[str, list[float]]]:
+    """Groups the defined values of every compared measure by patient: measure -> patient -> values of frames."""
+    values = {"dice_percent": by_patient(rows, dice_percent)} if rows else {}
+    for unit in dict.fromkeys(row.unit for row in rows if np.isfinite(row.distances.hd95)):
+        same_unit = [row for row in rows if row.unit == unit]
+        values |= {f"{name}_{unit}": by_patient(same_unit, distance(name)) for name in DISTANCES}
+    return values
 
 
-def _strata(rows: Rows) -> list[str]:
-    return sorted({f"{column} {row[column]}" for row in rows for column in STRATA if row[column]})
+def _strata(rows: Sequence[FrameScore]) -> list[tuple[str, str]]:
+    """Returns every known value of the properties by which frames are grouped, sorted."""
+    return sorted({(prop, value) for row in rows for prop in STRATA if (value := getattr(row, prop))})
 
 
-def _correct(found: dict[str, dict[str, Any]]) -> None:
+def _add_holm(comparisons: Mapping[str, dict[str, Any]]) -> None:
+    """Adds the p-values with Holm's correction over the given comparisons."""
     for test in TESTS:
-        for name, adjusted in holm({name: one[test] for name, one in found.items()}).items():
-            found[name][f"{test}_holm"] = adjusted
+        for name, adjusted in holm({name: comparison[test] for name, comparison in comparisons.items()}).items():
+            comparisons[name][f"{test}_holm"] = adjusted

@@ -1,7 +1,7 @@
-"""Overlap of two masks: Dice and intersection over union.
+"""Overlap of two masks: Dice coefficient and intersection over union.
 
-Both are 1 for two empty masks (nothing was there, nothing was drawn) and 0 when exactly one mask is empty, so an empty
-prediction is never left out of a mean.
+Both are 1 for two empty masks (nothing was there and nothing was drawn) and 0 where exactly one mask is empty, so that
+an empty prediction is never left out of a mean.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from jaxtyping import Bool
 
 
 def dice(prediction: Bool[np.ndarray, "h w"], reference: Bool[np.ndarray, "h w"]) -> float:
-    """Dice coefficient 2 |P and R| / (|P| + |R|), 0..1; 1.0 if both masks are empty, 0.0 if one is.
+    """Computes the Dice coefficient 2 |P and R| / (|P| + |R|).
+
+    Args:
+        prediction: predicted mask P, (h, w).
+        reference: reference mask R, (h, w).
+
+    Returns:
+        0..1; 1.0 if both masks are empty, 0.0 if one is.
 
     Raises:
         ValueError: the masks differ in shape or are not boolean.
@@ -21,7 +28,14 @@ def dice(prediction: Bool[np.ndarray, "h w"], reference: Bool[np.ndarray, "h w"]
 
 
 def iou(prediction: Bool[np.ndarray, "h w"], reference: Bool[np.ndarray, "h w"]) -> float:
-    """Intersection over union |P and R| / |P or R|, 0..1; 1.0 if both masks are empty, 0.0 if one is.
+    """Computes the intersection over union |P and R| / |P or R|.
+
+    Args:
+        prediction: predicted mask P, (h, w).
+        reference: reference mask R, (h, w).
+
+    Returns:
+        0..1; 1.0 if both masks are empty, 0.0 if one is.
 
     Raises:
         ValueError: the masks differ in shape or are not boolean.
@@ -31,10 +45,14 @@ def iou(prediction: Bool[np.ndarray, "h w"], reference: Bool[np.ndarray, "h w"])
 
 
 def check_masks(prediction: np.ndarray, reference: np.ndarray) -> None:
-    """Refuses anything but two boolean (h, w) masks of one size.
+    """Checks that two masks are boolean, two-dimensional and of one size.
+
+    Args:
+        prediction: predicted mask.
+        reference: reference mask.
 
     Raises:
-        ValueError: says which of the two was found instead.
+        ValueError: a mask has another type or rank, or the two differ in shape; the message says what was found.
     """
     for name, mask in (("prediction", prediction), ("reference", reference)):
         if mask.dtype != np.bool_ or mask.ndim != 2:
@@ -44,6 +62,7 @@ def check_masks(prediction: np.ndarray, reference: np.ndarray) -> None:
 
 
 def _counts(prediction: np.ndarray, reference: np.ndarray) -> tuple[int, int]:
+    """Returns |P and R| and |P| + |R|."""
     check_masks(prediction, reference)
     both = int(np.count_nonzero(prediction & reference))
     return both, int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference))

@@ -1,9 +1,9 @@
-"""Distances between the borders of two masks: Hausdorff, its 95th percentile, average surface distances.
+"""Distances between the borders of two masks: Hausdorff distance, its 95th percentile, average surface distances.
 
 The border of a mask is the mask minus its erosion by the 4-neighbours; outside the picture counts as outside the mask.
-Distances run between pixel centres and come from an exact Euclidean distance transform with the true pixel spacing.
-The conventions are those of medpy (`hd`, `hd95`, `asd`) and of MONAI's symmetric surface distance; what the literature
-of this method calls "HD" is `hd95` here and its "ASD" is `assd`.
+Distances are between pixel centres and come from an exact Euclidean distance transform with the true pixel spacing.
+The conventions are those of medpy (`hd`, `hd95`, `asd`) and of MONAI's symmetric surface distance. What the EchoForge
+paper and related work call "HD" is `hd95` here, and their "ASD" is `assd`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ from echoforge_jax.evaluation.overlap import check_masks
 
 @dataclasses.dataclass(frozen=True)
 class SurfaceDistances:
-    """Distances in the unit of `spacing`; 0 if both masks are empty, nan (undefined) if exactly one is.
+    """The border distances of one frame, in the unit of the spacing, and its boundary F-scores.
+
+    Let a be the distances of the prediction's border points to the reference's border, and b those of the reference's
+    border points to the prediction's border. Distances are 0 if both masks are empty and nan (undefined) if one is.
 
     Attributes:
-        hd: Hausdorff distance, the largest distance from either border to the other.
-        hd95: 95th percentile of the distances of both directions POOLED (medpy's hd95).
-        hd95_directed: the larger of the two directions' own 95th percentiles (MONAI's).
-        asd_prediction_to_reference: mean distance of the prediction's border points to the reference's border.
-        asd_reference_to_prediction: the other way.
-        assd: mean of the distances of both directions pooled.
-        boundary_f_1: boundary F-score, 0..1, at a tolerance of 1 unit: the harmonic mean of the shares of either
-            border's points that lie within it of the other (Csurka et al., BMVC 2013); 1 for two empty masks, 0
-            for one.
-        boundary_f_2: the same at 2 units.
+        hd: Hausdorff distance, max(a and b).
+        hd95: 95th percentile of a and b POOLED (as in medpy).
+        hd95_directed: the larger of the 95th percentile of a and that of b (as in MONAI).
+        asd_prediction_to_reference: mean of a.
+        asd_reference_to_prediction: mean of b.
+        assd: mean of a and b pooled.
+        boundary_f_1: boundary F-score, 0..1, with a tolerance of 1 unit: the harmonic mean 2 p r / (p + r) of the share
+            p of a and the share r of b that do not exceed the tolerance (Csurka et al., BMVC 2013); 1 for two empty
+            masks, 0 if one is empty.
+        boundary_f_2: the same with a tolerance of 2 units.
     """
 
     hd: float
@@ -47,9 +50,14 @@ class SurfaceDistances:
 def surface_distances(
     prediction: Bool[np.ndarray, "h w"], reference: Bool[np.ndarray, "h w"], spacing: tuple[float, float]
 ) -> SurfaceDistances:
-    """Every border distance of one frame; `spacing` is (row, column) in mm a pixel, or (1, 1) for pixels.
+    """Measures every border distance of one frame.
 
-    Work is done on the masks' common bounding box, which changes no value: both borders lie inside it.
+    It works on the common bounding box of the masks, which changes no value: both borders lie inside it.
+
+    Args:
+        prediction: predicted mask, (h, w).
+        reference: reference mask, (h, w).
+        spacing: (row, column) size of a pixel in mm, or (1, 1) for distances in pixels.
 
     Raises:
         ValueError: the masks differ in shape or are not boolean, or a spacing is not positive and finite.
@@ -57,8 +65,9 @@ def surface_distances(
     check_masks(prediction, reference)
     check_spacing(spacing)
     if not (prediction.any() and reference.any()):
-        one = bool(prediction.any() or reference.any())
-        return SurfaceDistances(*[np.nan if one else 0.0] * 6, *[0.0 if one else 1.0] * 2)
+        one_is_empty = bool(prediction.any() or reference.any())
+        distance, boundary_f = (np.nan, 0.0) if one_is_empty else (0.0, 1.0)
+        return SurfaceDistances(*[distance] * 6, boundary_f_1=boundary_f, boundary_f_2=boundary_f)
     box = _bounding_box(prediction | reference)
     prediction_border, reference_border = border(prediction[box]), border(reference[box])
     forward = np.asarray(ndimage.distance_transform_edt(~reference_border, sampling=spacing))[prediction_border]
@@ -77,23 +86,24 @@ def surface_distances(
 
 
 def border(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """The pixels of the mask with at least one of their four neighbours outside it (or outside the picture)."""
+    """Returns the pixels of a mask with at least one of their four neighbours outside it (or outside the picture)."""
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inner
 
 
 def check_spacing(spacing: tuple[float, float]) -> None:
-    """Refuses a spacing that is not two positive finite numbers.
+    """Checks that a spacing is two positive finite numbers.
 
     Raises:
-        ValueError: with what was found.
+        ValueError: it is not; the message says what was found.
     """
     if len(spacing) != 2 or not all(np.isfinite(s) and s > 0 for s in spacing):
         raise ValueError(f"spacing is {spacing}, expected (row, column), both positive: use (1, 1) where unknown")
 
 
 def _boundary_f(forward: Float[np.ndarray, " n"], backward: Float[np.ndarray, " m"], tolerance: float) -> float:
+    """Computes the boundary F-score from the distances of both directions."""
     within = tolerance * (1 + 1e-9)  # a distance of three pixels of 1/3 mm is 1 mm
     precision, recall = float((forward <= within).mean()), float((backward <= within).mean())
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -104,6 +114,6 @@ def _percentile95(distances: Float[np.ndarray, " n"]) -> float:
 
 
 def _bounding_box(mask: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
-    """The rows and columns that hold the mask, one more on each side where the picture has one."""
+    """Returns the rows and columns that hold the mask, and one more on each side where the picture has one."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(max(rows[0] - 1, 0), rows[-1] + 2), slice(max(columns[0] - 1, 0), columns[-1] + 2)

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk: tables, summaries, comparisons with other runs, pictures, the report."""
+"""The folder of an evaluation: tables, summaries, pictures and the report; and its tables read back."""
 
 from __future__ import annotations
 
@@ -6,113 +6,116 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_pipelines.files import write_atomically
-from data_pipelines.records import Skipped
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.comparison import compare_rows
+from echoforge_jax.evaluation.rows import ClipSteadiness, FrameScore, PatientEF
+from echoforge_jax.evaluation.summary import ProtocolScores
+from echoforge_jax.report.content import Evaluation
 from echoforge_jax.report.html import write_report
 from echoforge_jax.report.overlays import overlay_grid
-from echoforge_jax.report.selection import Pictures
+
+FRAMES_FILE, PATIENTS_FILE, CLIPS_FILE = "per_frame.csv", "per_patient.csv", "per_clip.csv"
 
 
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """One protocol: its summary and the rows behind it."""
-
-    summary: dict[str, Any]
-    frames: list[dict]
-    patients: list[dict]
-    clips: list[dict]
-
-
-def write_results(
-    out: Path,
-    scores: dict[str, Scores],
-    *,
-    pictures: Pictures,
-    card: dict[str, str],
-    history: list[dict],
-    skipped: Sequence[Skipped],
-    split: str,
-    simulated: bool,
-    against: Sequence[Path] = (),
-) -> dict[str, Any]:
+def write_results(out: Path, evaluation: Evaluation) -> dict[str, Any]:
     """Writes metrics.json, per_frame.csv, per_patient.csv, per_clip.csv (full clips), overlays.png and report.html.
 
-    Raises:
-        ConfigError: a folder of `against` holds no per_frame.csv.
+    Args:
+        out: folder of the results; made if it does not exist.
+        evaluation: what the evaluation found.
+
+    Returns:
+        The content of metrics.json.
     """
-    comparisons = compare_runs(scores, against)
     out.mkdir(parents=True, exist_ok=True)
-    for name, rows_by_protocol in (
-        ("per_frame.csv", {protocol: s.frames for protocol, s in scores.items()}),
-        ("per_patient.csv", {protocol: s.patients for protocol, s in scores.items()}),
-        ("per_clip.csv", {protocol: s.clips for protocol, s in scores.items() if s.clips}),
-    ):
-        if rows_by_protocol:
-            _write_table(out / name, rows_by_protocol)
-    (out / "overlays.png").write_bytes(overlay_grid(pictures.overlays, 4))
-    summaries = {protocol: s.summary for protocol, s in scores.items()}
-    write_report(
-        out / "report.html",
-        title=f"EchoForge: {out.resolve().name}",
-        summaries=summaries,
-        frame_rows={protocol: s.frames for protocol, s in scores.items()},
-        ef_rows={protocol: s.patients for protocol, s in scores.items()},
-        history=history,
-        pictures=pictures,
-        card=card,
-        simulated=simulated,
-        comparisons=comparisons,
-    )
-    result = {
-        "split": split,
-        "simulated": simulated,
-        "protocols": summaries,
-        "comparisons": comparisons,
-        "skipped": [dataclasses.asdict(s) for s in skipped],
-        "card": card,
+    protocols = evaluation.protocols
+    _write_table(out / FRAMES_FILE, {name: scores.frames for name, scores in protocols.items()})
+    _write_table(out / PATIENTS_FILE, {name: scores.patients for name, scores in protocols.items()})
+    if any(scores.clips for scores in protocols.values()):
+        _write_table(out / CLIPS_FILE, {name: scores.clips for name, scores in protocols.items()})
+    (out / "overlays.png").write_bytes(overlay_grid(evaluation.pictures.overlays, columns=4))
+    write_report(out / "report.html", evaluation, title=f"EchoForge: {out.resolve().name}")
+    metrics = {
+        "split": evaluation.split,
+        "simulated": evaluation.simulated,
+        "protocols": {name: scores.summary for name, scores in protocols.items()},
+        "comparisons": evaluation.comparisons,
+        "skipped": [dataclasses.asdict(skipped) for skipped in evaluation.skipped],
+        "card": evaluation.card,
     }
-    write_atomically(out / "metrics.json", json.dumps(result, indent=1).encode())
-    return result
+    write_atomically(out / "metrics.json", json.dumps(metrics, indent=1).encode())
+    return metrics
 
 
-def read_frames(folder: Path) -> list[dict[str, str]]:
-    """The rows of per_frame.csv of an evaluation's folder.
+def read_frames(folder: Path) -> dict[str, list[FrameScore]]:
+    """Reads per_frame.csv of an evaluation's folder: name of a protocol -> scores of frames.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the folder does not hold the file.
     """
-    if not (folder / "per_frame.csv").is_file():
-        raise ConfigError(f"{folder} holds no per_frame.csv; expected a folder that evaluate wrote into")
-    with (folder / "per_frame.csv").open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    return {
+        protocol: [FrameScore.from_columns(columns) for columns in rows]
+        for protocol, rows in _read_table(folder, FRAMES_FILE).items()
+    }
 
 
-def compare_runs(scores: dict[str, Scores], against: Sequence[Path]) -> dict[str, dict[str, dict[str, Any]]]:
-    """protocol -> `compare_rows` with the folders of other evaluations.
+def read_patients(folder: Path) -> dict[str, list[PatientEF]]:
+    """Reads per_patient.csv of an evaluation's folder: name of a protocol -> ejection fractions of patients.
+
+    Raises:
+        ConfigError: the folder does not hold the file.
+    """
+    return {
+        protocol: [PatientEF.from_columns(columns) for columns in rows]
+        for protocol, rows in _read_table(folder, PATIENTS_FILE).items()
+    }
+
+
+def compare_with_folders(
+    protocols: Mapping[str, ProtocolScores], folders: Sequence[Path]
+) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """Compares an evaluation with earlier ones.
+
+    Args:
+        protocols: name of a protocol -> its scores.
+        folders: folders of other evaluations.
+
+    Returns:
+        Name of a protocol -> `comparison.compare_rows`; empty without a folder.
 
     Raises:
         ConfigError: a folder holds no per_frame.csv.
     """
-    others = {str(folder): read_frames(folder) for folder in against}
+    others = {str(folder): read_frames(folder) for folder in folders}
+    if not others:
+        return {}
     return {
-        protocol: compare_rows(
-            of_protocol.frames,
-            {name: [row for row in rows if row["protocol"] == protocol] for name, rows in others.items()},
-        )
-        for protocol, of_protocol in (scores.items() if others else ())
+        name: compare_rows(scores.frames, {other: rows.get(name, []) for other, rows in others.items()})
+        for name, scores in protocols.items()
     }
 
 
-def _write_table(path: Path, rows_by_protocol: dict[str, list[dict]]) -> None:
-    rows = [{"protocol": protocol, **row} for protocol, rows in rows_by_protocol.items() for row in rows]
+def _write_table(path: Path, rows: Mapping[str, Sequence[FrameScore | PatientEF | ClipSteadiness]]) -> None:
+    """Writes the rows of all protocols as CSV; the first column names the protocol."""
+    lines = [{"protocol": protocol, **row.columns()} for protocol, group in rows.items() for row in group]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(lines)
     write_atomically(path, text.getvalue().encode())
+
+
+def _read_table(folder: Path, name: str) -> dict[str, list[dict[str, str]]]:
+    """Reads a CSV as rows by protocol."""
+    if not (folder / name).is_file():
+        raise ConfigError(f"{folder} holds no {name}; expected a folder that evaluate wrote into")
+    protocols: dict[str, list[dict[str, str]]] = {}
+    with (folder / name).open(newline="", encoding="utf-8") as stream:
+        for columns in csv.DictReader(stream):
+            protocols.setdefault(columns["protocol"], []).append(columns)
+    return protocols

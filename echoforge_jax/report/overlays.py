@@ -1,11 +1,12 @@
-"""Pictures of masks on frames: reference green, prediction red, both yellow, as readers of segmentations expect.
+"""Pictures of masks on frames: the reference green, the prediction red, both yellow.
 
-Every picture has the proportions of the true pixel spacing. Stills are PNG, clips animated WebP.
+Every picture has the proportions of the true pixel spacing. Single frames are PNG, clips are animated WebP.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from collections.abc import Sequence
 
@@ -20,8 +21,8 @@ from echoforge_jax.evaluation.overlap import dice
 from echoforge_jax.report.figures import figure_bytes
 
 REFERENCE, PREDICTION, BOTH = (0.0, 0.75, 0.25), (0.95, 0.15, 0.15), (1.0, 0.9, 0.1)
-FILL, LINE = 0.28, 0.9
-FRAME_MS = 90  # of an animation
+FILL, LINE = 0.28, 0.9  # opacity
+FRAME_MS = 90  # how long an animation shows each frame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Overlay:
 
     Attributes:
         image: grey levels, (h, w).
-        prediction: LV mask, (h, w).
-        reference: LV mask, (h, w).
+        prediction: predicted mask of the left ventricle, (h, w).
+        reference: reference mask of the left ventricle, (h, w).
         spacing: (row, column) size of a pixel; only the ratio is used.
         caption: one line of plain text.
-        remarks: what went wrong, where that is known.
+        remarks: what is wrong with the mask, where that is known.
     """
 
     image: UInt8[np.ndarray, "h w"]
@@ -44,10 +45,22 @@ class Overlay:
     caption: str
     remarks: tuple[str, ...] = ()
 
+    @functools.cached_property
+    def dice_percent(self) -> float:
+        """Dice coefficient of the two masks, per cent."""
+        return 100 * dice(self.prediction, self.reference)
+
 
 def overlay_rgb(overlay: Overlay, height: int = 360) -> Float[np.ndarray, "h w 3"]:
-    """The frame in true proportions, 0..1, about `height` rows high: only reference green, only prediction red, both
-    yellow; a light fill and full outlines."""
+    """Draws a frame in true proportions with both masks, as a light fill with full outlines.
+
+    Args:
+        overlay: the frame and its masks.
+        height: rows of the picture.
+
+    Returns:
+        Red, green and blue, 0..1, (H, W, 3).
+    """
     rows, columns = overlay.image.shape
     zoom = height / rows, height / rows * overlay.spacing[1] / overlay.spacing[0]
     size = max(1, round(rows * zoom[0])), max(1, round(columns * zoom[1]))
@@ -65,7 +78,12 @@ def overlay_rgb(overlay: Overlay, height: int = 360) -> Float[np.ndarray, "h w 3
 
 
 def overlay_png(overlay: Overlay, height: int = 360) -> bytes:
-    """`overlay_rgb` as a bare PNG."""
+    """Draws a frame as PNG without caption or margin.
+
+    Args:
+        overlay: the frame and its masks.
+        height: rows of the picture.
+    """
     rgb = overlay_rgb(overlay, height)
     figure = Figure(figsize=(rgb.shape[1] / 100, rgb.shape[0] / 100), dpi=100)
     figure.figimage(rgb)
@@ -73,7 +91,11 @@ def overlay_png(overlay: Overlay, height: int = 360) -> bytes:
 
 
 def overlay_grid(overlays: Sequence[Overlay], columns: int = 4) -> bytes:
-    """PNG of all overlays in rows of `columns`, with captions and a key.
+    """Draws several frames as one PNG with captions and a legend.
+
+    Args:
+        overlays: the frames and their masks.
+        columns: frames in a row.
 
     Raises:
         ValueError: there is no overlay, or columns is not positive.
@@ -88,8 +110,7 @@ def overlay_grid(overlays: Sequence[Overlay], columns: int = 4) -> bytes:
         ax.set_axis_off()
     for ax, overlay in zip(axes.flat, overlays, strict=False):
         ax.imshow(overlay_rgb(overlay), interpolation="antialiased")
-        score = 100 * dice(overlay.prediction, overlay.reference)
-        ax.set_title(f"{overlay.caption}, Dice {score:.1f} %", fontsize=9, wrap=True)
+        ax.set_title(f"{overlay.caption}, Dice {overlay.dice_percent:.1f} %", fontsize=9, wrap=True)
     names = (("reference only", REFERENCE), ("prediction only", PREDICTION), ("both", BOTH))
     keys = [Patch(color=colour, label=name) for name, colour in names]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
@@ -97,18 +118,22 @@ def overlay_grid(overlays: Sequence[Overlay], columns: int = 4) -> bytes:
 
 
 def animation_webp(overlays: Sequence[Overlay], height: int = 240) -> bytes:
-    """The frames of one clip forth and back, endlessly, as an animated WebP.
+    """Draws the frames of one clip as an endless animated WebP that plays forth and back.
+
+    Args:
+        overlays: the frames of the clip and their masks.
+        height: rows of the picture.
 
     Raises:
         ValueError: there is no frame.
     """
     if not overlays:
         raise ValueError("there is no frame: leave the animation out")
-    frames = [Image.fromarray(np.round(255 * overlay_rgb(o, height)).astype(np.uint8)) for o in overlays]
-    there_and_back = frames + frames[-2:0:-1]
+    frames = [Image.fromarray(np.round(255 * overlay_rgb(overlay, height)).astype(np.uint8)) for overlay in overlays]
+    forth_and_back = frames + frames[-2:0:-1]
     stream = io.BytesIO()
-    there_and_back[0].save(
-        stream, "WEBP", save_all=True, append_images=there_and_back[1:], duration=FRAME_MS, loop=0, quality=70
+    forth_and_back[0].save(
+        stream, "WEBP", save_all=True, append_images=forth_and_back[1:], duration=FRAME_MS, loop=0, quality=70
     )
     return stream.getvalue()
 

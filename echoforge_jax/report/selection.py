@@ -1,26 +1,34 @@
-"""Which frames, clips and patients a report shows, with remarks on what went wrong."""
+"""Which frames, clips and patients a report shows, with remarks on what is wrong with them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from data_pipelines.records import ENDOCARDIUM, Clip
+from data_pipelines.records import ENDOCARDIUM
+from echoforge_jax.evaluation.ejection_fraction import SINGLE_PLANE_DISCS
 from echoforge_jax.evaluation.failures import failure_reasons
-from echoforge_jax.evaluation.patients import volume_curve
+from echoforge_jax.evaluation.rows import FrameScore, PatientEF
+from echoforge_jax.evaluation.scores import PIXELS, Case, VolumeCurve, volume_curve
+from echoforge_jax.evaluation.summary import ProtocolScores
 from echoforge_jax.report.overlays import Overlay
 
-Case = tuple[Clip, np.ndarray]
-ANIMATED, CURVES_EACH = 3, 2  # the worst clips; volume curves of the largest, middle and smallest error
-MOST_FRAMES = 40  # of an animation: longer clips are thinned
+ANIMATED = 3  # clips
+CURVES_EACH = 2  # volume curves in each of the groups largest, middle and smallest error
+LONGEST_ANIMATION = 40  # frames; of longer clips evenly spaced frames are shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Animation:
-    """Every frame of one clip with its masks; frames without a reference show the prediction alone."""
+    """The frames of one clip with their masks.
+
+    Attributes:
+        frames: the frames in order; one without a reference shows the prediction alone.
+        caption: one line of plain text.
+        remarks: what is wrong with the worst scored frame.
+    """
 
     frames: list[Overlay]
     caption: str
@@ -29,88 +37,126 @@ class Animation:
 
 @dataclasses.dataclass
 class Pictures:
-    """What a report shows besides numbers: frames of its first protocol, clips and volume curves of its last."""
+    """What a report shows next to its numbers.
+
+    Attributes:
+        overlays: frames of the first protocol.
+        animations: clips of the last protocol.
+        curves: caption -> volume curve, of patients of the last protocol.
+    """
 
     overlays: list[Overlay] = dataclasses.field(default_factory=list)
     animations: list[Animation] = dataclasses.field(default_factory=list)
-    curves: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    curves: dict[str, VolumeCurve] = dataclasses.field(default_factory=dict)
 
-    def add(self, cases: Sequence[Case], frame_rows: Sequence[dict], ef_rows: Sequence[dict]) -> None:
-        """Picks from the cases of one more protocol, by its rows."""
-        self.overlays = self.overlays or pick_overlays(cases, frame_rows)
-        self.animations = pick_animations(cases, frame_rows)
-        self.curves = pick_curves(cases, ef_rows)
+    def add(self, cases: Sequence[Case], scores: ProtocolScores) -> None:
+        """Picks pictures from one more protocol.
+
+        Args:
+            cases: clips and their predicted masks.
+            scores: what the protocol scored in them.
+        """
+        self.overlays = self.overlays or pick_overlays(cases, scores.frames)
+        self.animations = pick_animations(cases, scores.frames)
+        self.curves = pick_curves(cases, scores.patients)
 
 
 def overlay(case: Case, frame: int, caption: str = "", *, explain: bool = False) -> Overlay:
-    """One frame of a case as a picture; `explain` adds `failure_reasons`."""
-    clip, mask = case
-    prediction, reference = mask[frame] == ENDOCARDIUM, clip.label_map[frame] == ENDOCARDIUM
-    image = clip.frames[frame]
+    """Makes a picture of one frame of a case.
+
+    Args:
+        case: a clip and its predicted masks.
+        frame: index of the frame.
+        caption: one line of plain text.
+        explain: adds remarks on what is wrong with the mask.
+    """
+    clip = case.clip
+    image, prediction = clip.frames[frame], case.prediction[frame] == ENDOCARDIUM
+    reference = clip.label_map[frame] == ENDOCARDIUM
     remarks = failure_reasons(image, prediction, reference, clip.spacing_mm) if explain else []
-    return Overlay(image, prediction, reference, clip.spacing_mm or (1.0, 1.0), caption, tuple(remarks))
+    return Overlay(image, prediction, reference, clip.spacing_mm or PIXELS, caption, tuple(remarks))
 
 
-def pick_overlays(cases: Sequence[Case], rows: Sequence[dict], count: int = 4) -> list[Overlay]:
-    """The worst, the middle and the best frames by Dice, `count` of each; the worst with reasons."""
-    of = _by_id(cases)
-    ranked = sorted(rows, key=lambda row: row["dice"])
+def pick_overlays(cases: Sequence[Case], rows: Sequence[FrameScore], count: int = 4) -> list[Overlay]:
+    """Picks the frames with the lowest, the middle and the highest Dice; the lowest get remarks.
+
+    Args:
+        cases: clips and their predicted masks.
+        rows: scores of their frames.
+        count: number of frames in each of the three groups.
+    """
+    case_of = _by_patient_and_view(cases)
+    ranked = sorted(rows, key=lambda row: row.dice)
     middle = max(len(ranked) // 2 - count // 2, 0)
     groups = {"worst": ranked[:count], "median": ranked[middle : middle + count], "best": ranked[::-1][:count]}
     return [
         overlay(
-            of[row["patient_id"], row["view"]],
-            row["frame"],
+            case_of[row.patient_id, row.view],
+            row.frame,
+            f"{name}: {row.patient_id} {row.view} {row.phase}",
             explain=name == "worst",
-            caption=f"{name}: {row['patient_id']} {row['view']} {row['phase']}",
         )
-        for name, chosen in groups.items()
-        for row in chosen
+        for name, group in groups.items()
+        for row in group
     ]
 
 
-def pick_animations(cases: Sequence[Case], rows: Sequence[dict]) -> list[Animation]:
-    """The clips of lowest mean Dice that have more than two frames, worst first."""
-    of = _by_id(cases)
-    dice: dict[tuple[str, str], list[dict]] = {}
+def pick_animations(cases: Sequence[Case], rows: Sequence[FrameScore]) -> list[Animation]:
+    """Picks the clips of more than two frames with the lowest mean Dice, the lowest first.
+
+    Args:
+        cases: clips and their predicted masks.
+        rows: scores of their frames.
+    """
+    case_of = _by_patient_and_view(cases)
+    rows_of: dict[tuple[str, str], list[FrameScore]] = {}
     for row in rows:
-        dice.setdefault((row["patient_id"], row["view"]), []).append(row)
-    mean = {key: float(np.mean([row["dice"] for row in found])) for key, found in dice.items()}
-    chosen = [key for key in sorted(mean, key=mean.__getitem__) if len(of[key][0]) > 2][:ANIMATED]
+        rows_of.setdefault((row.patient_id, row.view), []).append(row)
+    mean = {key: float(np.mean([row.dice for row in group])) for key, group in rows_of.items()}
+    chosen = [key for key in sorted(mean, key=mean.__getitem__) if len(case_of[key].clip) > 2][:ANIMATED]
     animations = []
     for key in chosen:
-        clip, _ = of[key]
-        worst = min(dice[key], key=lambda row: row["dice"])
-        shown = np.unique(np.linspace(0, len(clip) - 1, min(len(clip), MOST_FRAMES)).round().astype(int))
-        text = (
-            f"{' '.join(filter(None, key))}, {len(clip)} frames, mean Dice {100 * mean[key]:.1f} % of {len(dice[key])} "
-            f"scored, worst {100 * worst['dice']:.1f} % ({worst['phase']}, frame {worst['frame']})"
+        case = case_of[key]
+        n_frames = len(case.clip)
+        worst = min(rows_of[key], key=lambda row: row.dice)
+        shown = np.unique(np.linspace(0, n_frames - 1, min(n_frames, LONGEST_ANIMATION)).round().astype(int))
+        caption = (
+            f"{' '.join(filter(None, key))}, {n_frames} frames, mean Dice {100 * mean[key]:.1f} % of "
+            f"{len(rows_of[key])} scored, worst {100 * worst.dice:.1f} % ({worst.phase}, frame {worst.frame})"
         )
-        remarks = overlay(of[key], worst["frame"], explain=True).remarks
-        animations.append(Animation([overlay(of[key], int(t)) for t in shown], text, remarks))
+        remarks = overlay(case, worst.frame, explain=True).remarks
+        animations.append(Animation([overlay(case, int(frame)) for frame in shown], caption, remarks))
     return animations
 
 
-def pick_curves(cases: Sequence[Case], patients: Sequence[dict]) -> list[dict[str, Any]]:
-    """Volume curves (4CH, single plane) of the patients with the largest, the middle and the smallest error of EF."""
-    of = _by_id(cases)
-    reference, prediction = (f"single_plane_discs_{side}_ef_percent" for side in ("reference", "prediction"))
-    measured = [p for p in patients if p[reference] is not None and p[prediction] is not None]
-    ranked = sorted(measured, key=lambda p: -abs(p[prediction] - p[reference]))
-    middle = max(len(ranked) // 2 - CURVES_EACH // 2, 0)
-    picked = {
-        p["patient_id"]: p
-        for group in (ranked[:CURVES_EACH], ranked[middle : middle + CURVES_EACH], ranked[-CURVES_EACH:])
-        for p in group
+def pick_curves(cases: Sequence[Case], patients: Sequence[PatientEF]) -> dict[str, VolumeCurve]:
+    """Picks volume curves (4CH, single plane) of the patients with the largest, middle and smallest error of EF.
+
+    Args:
+        cases: clips and their predicted masks.
+        patients: ejection fractions of their patients.
+
+    Returns:
+        Caption -> curve, the largest error first. A clip of two frames has no curve.
+    """
+    case_of = _by_patient_and_view(cases)
+    percent = {
+        row.patient_id: (result.prediction_percent, result.reference_percent)
+        for row in patients
+        for result in [row.methods[SINGLE_PLANE_DISCS]]
     }
-    curves = []
-    for patient_id, p in picked.items():
-        case = next(of[key] for key in ((patient_id, "4CH"), (patient_id, "")) if key in of)
-        if len(case[0]) > 2:
-            caption = f"{patient_id}: EF {p[prediction]:.0f} %, reference {p[reference]:.0f} %"
-            curves.append(volume_curve(*case) | {"caption": caption})
+    measured = {key: (ours, true) for key, (ours, true) in percent.items() if ours is not None and true is not None}
+    ranked = sorted(measured, key=lambda patient_id: -abs(measured[patient_id][0] - measured[patient_id][1]))
+    middle = max(len(ranked) // 2 - CURVES_EACH // 2, 0)
+    groups = ranked[:CURVES_EACH], ranked[middle : middle + CURVES_EACH], ranked[-CURVES_EACH:]
+    curves = {}
+    for patient_id in dict.fromkeys(patient_id for group in groups for patient_id in group):
+        case = next(case_of[key] for key in ((patient_id, "4CH"), (patient_id, "")) if key in case_of)
+        if len(case.clip) > 2:
+            prediction, reference = measured[patient_id]
+            curves[f"{patient_id}: EF {prediction:.0f} %, reference {reference:.0f} %"] = volume_curve(case)
     return curves
 
 
-def _by_id(cases: Sequence[Case]) -> dict[tuple[str, str], Case]:
-    return {(clip.patient_id, clip.view): (clip, mask) for clip, mask in cases}
+def _by_patient_and_view(cases: Sequence[Case]) -> dict[tuple[str, str], Case]:
+    return {(case.clip.patient_id, case.clip.view): case for case in cases}

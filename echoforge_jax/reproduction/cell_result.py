@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from echoforge_jax.evaluation.rows import FrameScore, dice_percent, mean_by_patient
 from echoforge_jax.report.folder import read_frames
 
 
@@ -126,7 +125,7 @@ def read_scores(run_folder: Path) -> dict[str, ProtocolScores]:
     """Reads the scores of a finished run, by protocol, from its metrics.json and per_frame.csv."""
     frames = read_frames(run_folder)
     return {
-        protocol: _protocol_scores(summary, [row for row in frames if row["protocol"] == protocol])
+        protocol: _protocol_scores(summary, frames[protocol])
         for protocol, summary in read_metrics_file(run_folder)["protocols"].items()
     }
 
@@ -136,14 +135,11 @@ def read_metrics_file(run_folder: Path) -> dict[str, Any]:
     return json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
 
 
-def _protocol_scores(summary: Mapping[str, Any], frames: list[dict[str, str]]) -> ProtocolScores:
-    by_patient: dict[str, list[float]] = {}
-    for row in frames:
-        by_patient.setdefault(row["patient_id"], []).append(100 * float(row["dice"]))
+def _protocol_scores(summary: Mapping[str, Any], frames: list[FrameScore]) -> ProtocolScores:
     temporal = summary["temporal"]
     return ProtocolScores(
         dice_percent_by_patient={
-            patient: round(float(np.mean(values)), 4) for patient, values in sorted(by_patient.items())
+            patient: round(mean, 4) for patient, mean in sorted(mean_by_patient(frames, dice_percent).items())
         },
         frames=summary["n_frames"],
         dice_percent=summary["dice_percent"]["mean"],

@@ -6,7 +6,6 @@ data sets may not be passed on with this repository.
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -14,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from echoforge_jax.errors import ConfigError
+from echoforge_jax.evaluation.ejection_fraction import EF_METHOD_BY_NAME
+from echoforge_jax.evaluation.rows import ef_pairs
 from echoforge_jax.evaluation.statistics import agreement, agreement_ci95
 from echoforge_jax.report.figures import COLOURS, STYLE, figure_bytes, regression_and_bland_altman
-from echoforge_jax.report.html import METHOD_NAMES
+from echoforge_jax.report.folder import read_patients
 from echoforge_jax.reproduction.pictures import by_difficulty, failures, feature_maps
 from echoforge_jax.reproduction.rows import CAMUS, EF_METHOD, FULL, TABLES
 from echoforge_jax.reproduction.speed import read_table2
@@ -104,19 +104,12 @@ def _ejection_fraction(study: Study, seed: int) -> dict[str, dict[str, bytes]]:
     """Fig. 4: regression and Bland-Altman of the ejection fraction, one figure for each data set."""
     figures = {}
     for row in (row for row in TABLES[FIGURES["fig4"]] if row.data in study.bases):
-        method = EF_METHOD[row.data]
-        columns = [f"{method}_{side}_ef_percent" for side in ("prediction", "reference")]
-        with (study.trained_folder(Cell.of_row(row, seed)) / "per_patient.csv").open(encoding="utf-8") as stream:
-            patients = [
-                [patient[column] for column in columns]
-                for patient in csv.DictReader(stream)
-                if patient["protocol"] == "semi"
-            ]
-        pairs = [[float(value) for value in patient] for patient in patients if all(patient)]
-        prediction, reference = np.array(pairs, np.float64).reshape(-1, 2).T
-        numbers = agreement(prediction, reference), agreement_ci95(prediction, reference, seed=0)
+        method = EF_METHOD_BY_NAME[EF_METHOD[row.data]]
+        pairs = ef_pairs(read_patients(study.trained_folder(Cell.of_row(row, seed)))["semi"], method)
+        measured = agreement(pairs.prediction, pairs.reference)
+        ci95 = agreement_ci95(pairs.prediction, pairs.reference, seed=0)
         figures[f"fig4_{row.data}"] = {
-            kind: regression_and_bland_altman(prediction, reference, *numbers, method=METHOD_NAMES[method], kind=kind)
+            kind: regression_and_bland_altman(pairs, measured, ci95, method=method.label, kind=kind)
             for kind in ("svg", "png")
         }
     return figures

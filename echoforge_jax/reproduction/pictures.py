@@ -17,14 +17,13 @@ from data_pipelines.preprocessing import resize_frames, to_unit_range
 from data_pipelines.records import Clip
 from data_pipelines.sampling import ed_to_es
 from data_pipelines.source import load_split
-from echoforge_jax.evaluation.evaluator import score_clip
-from echoforge_jax.evaluation.overlap import dice
+from echoforge_jax.evaluation.protocols import SEMI
+from echoforge_jax.evaluation.scores import Case, score_clip
 from echoforge_jax.inference import Predictor
-from echoforge_jax.report.overlays import BOTH, PREDICTION, REFERENCE, Overlay, overlay_rgb
-from echoforge_jax.report.selection import Case, overlay
+from echoforge_jax.report.overlays import BOTH, PREDICTION, REFERENCE, overlay_rgb
+from echoforge_jax.report.selection import overlay
 from echoforge_jax.reproduction.rows import TABLES
 from echoforge_jax.reproduction.study import Cell, Study
-from echoforge_jax.scoring import protocol_clip, scored_frames
 from echoforge_jax.training.data import source_of
 
 DIFFICULTIES = {"hard": 0.05, "middling": 0.5, "easy": 0.95}  # and the frame's rank among all, by Dice, from 0 to 1
@@ -89,7 +88,7 @@ def by_difficulty(study: Study, seed: int) -> dict[str, Figure]:
         _show(row[0], _bare(clip, index.frame), f"{difficulty}: {clip.patient_id}\n{_frame_name(clip, index.frame)}")
         for axes, (label, network) in zip(row[1:], networks.items(), strict=True):
             picture = overlay(network.cases[index.case], index.frame)
-            _show(axes, overlay_rgb(picture), f"{label}\nDice {_dice_percent(picture):.1f} %")
+            _show(axes, overlay_rgb(picture), f"{label}\nDice {picture.dice_percent:.1f} %")
     _add_key(figure)
     return {"fig5": figure}
 
@@ -116,7 +115,7 @@ def feature_maps(study: Study, seed: int) -> dict[str, Figure]:
     for row, arc_row, (difficulty, index) in zip(grid, arc_grid, chosen.items(), strict=True):
         clip, frame = networks[WHOLE_METHOD].cases[index.case][0], index.frame
         _show(row[0], _bare(clip, frame), f"{difficulty}: {clip.patient_id}\n{_frame_name(clip, frame)}")
-        _show(row[1], overlay_rgb(overlay((clip, np.zeros_like(clip.label_map)), frame)), "reference")
+        _show(row[1], overlay_rgb(overlay(Case(clip, np.zeros_like(clip.label_map)), frame)), "reference")
         maps = {label: view(clip.frames) for label, view in viewers.items()}
         for axes, (label, inside) in zip(row[2:], maps.items(), strict=True):
             _show_map(axes, _component(inside.features[frame][None])[0], label, aspect=_aspect(clip))
@@ -148,7 +147,7 @@ def failures(study: Study, seed: int) -> dict[str, Figure]:
             axes.set_axis_off()
         for axes, index in zip(grid.flat, worst, strict=False):
             picture, clip = overlay(cases[index.case], index.frame, explain=True), cases[index.case][0]
-            title = f"{clip.patient_id} {_frame_name(clip, index.frame)}, Dice {_dice_percent(picture):.1f} %"
+            title = f"{clip.patient_id} {_frame_name(clip, index.frame)}, Dice {picture.dice_percent:.1f} %"
             _show(axes, overlay_rgb(picture), title)
             reasons = "\n".join(picture.remarks) or "nothing stands out"
             axes.text(0.5, -0.03, reasons, transform=axes.transAxes, ha="center", va="top", fontsize=7)
@@ -168,18 +167,18 @@ def _score(study: Study, cell: Cell) -> ScoredNetwork:
     result = study.read(cell)
     split = result.split if result else "test"
     whole = load_split(source_of(config.data), split, ed_to_es, threads=config.data.workers).clips
-    clips = [protocol_clip(clip, "semi", config.data.frames) for clip in whole]
+    clips = [SEMI.select(clip, config.data.frames) for clip in whole]
     predicted = predictor.predict_clips((clip.frames for clip in clips), batch_clips=config.evaluation.batch_clips)
-    cases = [(clip, segmentation.masks) for clip, segmentation in zip(clips, predicted, strict=True)]
+    cases = [Case(clip, segmentation.masks) for clip, segmentation in zip(clips, predicted, strict=True)]
     return ScoredNetwork(predictor, cases)
 
 
 def _ranked(cases: list[Case]) -> list[FrameIndex]:
     """All scored frames, that of the lowest Dice first."""
     ranked = sorted(
-        (score["dice"], index, score["frame"])
-        for index, (clip, mask) in enumerate(cases)
-        for score in score_clip(clip, mask, scored_frames(clip, "semi"))
+        (score.dice, index, score.frame)
+        for index, case in enumerate(cases)
+        for score in score_clip(case, SEMI.scored_frames(case.clip))
     )
     return [FrameIndex(case, frame) for _, case, frame in ranked]
 
@@ -188,10 +187,6 @@ def _hard_to_easy(cases: list[Case]) -> dict[str, FrameIndex]:
     """A frame of each of the `DIFFICULTIES`."""
     ranked = _ranked(cases)
     return {name: ranked[round(rank * (len(ranked) - 1))] for name, rank in DIFFICULTIES.items()}
-
-
-def _dice_percent(picture: Overlay) -> float:
-    return 100 * dice(picture.prediction, picture.reference)
 
 
 def _viewer(predictor: Predictor) -> Callable[[UInt8[np.ndarray, "t h w"]], FeatureMaps]:
@@ -243,7 +238,7 @@ def _show_recalibration(row: np.ndarray, clip: Clip, frame: int, maps: FeatureMa
 def _bare(clip: Clip, frame: int) -> Float[np.ndarray, "h w three"]:
     """The frame itself, in true proportions."""
     nothing = np.zeros_like(clip.label_map)
-    return overlay_rgb(overlay((dataclasses.replace(clip, label_map=nothing), nothing), frame))
+    return overlay_rgb(overlay(Case(dataclasses.replace(clip, label_map=nothing), nothing), frame))
 
 
 def _frame_name(clip: Clip, frame: int) -> str:

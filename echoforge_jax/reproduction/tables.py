@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from echoforge_jax.evaluation.comparison import values_by_measure
+from echoforge_jax.evaluation.rows import by_patient, dice_percent
 from echoforge_jax.evaluation.statistics import bootstrap_ci, compare_paired, holm
 from echoforge_jax.report.folder import read_frames
 from echoforge_jax.reproduction.cell_result import CellResult, ProtocolScores
@@ -142,8 +142,7 @@ def compare_systems(row: Row, cells: Sequence[CellResult], others: Mapping[str, 
         ours = _by_patient([cell.protocols[protocol].dice_percent_by_patient for cell in cells])
         lines, comparisons = [], {}
         for name, folder in others.items():
-            frames = [frame for frame in read_frames(folder) if frame["protocol"] == protocol]
-            theirs = values_by_measure(frames).get("dice_percent", {})
+            theirs = by_patient(read_frames(folder).get(protocol, []), dice_percent)
             if theirs:
                 comparisons[name] = compare_paired(ours, theirs, seed=0)
                 summary = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
@@ -225,7 +224,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _by_patient(dice_by_cell: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     """Patient -> mean Dice in per cent, one value a cell."""
     values: dict[str, list[float]] = {}
-    for dice_percent in dice_by_cell:
-        for patient, dice in dice_percent.items():
+    for cell in dice_by_cell:
+        for patient, dice in cell.items():
             values.setdefault(patient, []).append(dice)
     return values

@@ -47,7 +47,7 @@ def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         agreement(np.array([np.nan, 1.0]), np.zeros(2))
     with pytest.raises(ValueError, match="not finite"):
-        bootstrap_ci({"a": [np.nan]}, 0)
+        bootstrap_ci({"a": [np.nan]}, seed=0)
 
 
 @given(VALUES)
@@ -76,11 +76,11 @@ def test_bootstrap_draws_patients_not_values():
 
 def test_bootstrap_depends_on_the_seed_not_on_the_order():
     by_patient = {"b": [1.0, 2.0], "a": [5.0], "c": [3.0, 9.0, 4.0]}
-    assert bootstrap_ci(by_patient, 3) == bootstrap_ci(dict(sorted(by_patient.items())), 3)
+    assert bootstrap_ci(by_patient, seed=3) == bootstrap_ci(dict(sorted(by_patient.items())), seed=3)
     many = {str(i): [float(i % 7), i / 3] for i in range(30)}
-    assert bootstrap_ci(many, 3) != bootstrap_ci(many, 4)
-    assert bootstrap_ci({"a": [2.0, 4.0]}, 0) == (3.0, 3.0)
-    assert np.isnan(bootstrap_ci({}, 0)).all() and np.isnan(bootstrap_ci({"a": []}, 0)).all()
+    assert bootstrap_ci(many, seed=3) != bootstrap_ci(many, seed=4)
+    assert bootstrap_ci({"a": [2.0, 4.0]}, seed=0) == (3.0, 3.0)
+    assert np.isnan(bootstrap_ci({}, seed=0)).all() and np.isnan(bootstrap_ci({"a": []}, seed=0)).all()
 
 
 def test_agreement_interval_holds_the_value():
@@ -95,9 +95,9 @@ def test_agreement_interval_holds_the_value():
 
 def test_sensitivity_and_specificity():
     reference, prediction = np.array([35.0, 40.0, 45.0, 60.0]), np.array([38.0, 44.0, 39.0, 55.0])
-    found = sensitivity_specificity(prediction, reference, 40.0, inclusive=True)
+    found = sensitivity_specificity(prediction, reference, threshold=40.0, inclusive=True)
     assert found == {"sensitivity": 0.5, "n_positive": 2, "specificity": 0.5, "n_negative": 2}
-    assert np.isnan(sensitivity_specificity(prediction, reference, 10.0, inclusive=False)["sensitivity"])
+    assert np.isnan(sensitivity_specificity(prediction, reference, threshold=10.0, inclusive=False)["sensitivity"])
 
 
 def test_paired_tests_equal_scipys_and_pair_by_patient():

@@ -1,12 +1,18 @@
 """Invented scores, cases and pictures, and a report built from them."""
 
+import dataclasses
 import html.parser
 
 import numpy as np
 
 from data_pipelines.records import Clip
-from echoforge_jax.evaluation.evaluator import DISTANCES, summarise
-from echoforge_jax.evaluation.patients import EF_METHODS
+from echoforge_jax.evaluation.ejection_fraction import EF_METHODS, EjectionFraction, Failure
+from echoforge_jax.evaluation.protocols import SEMI
+from echoforge_jax.evaluation.rows import DISTANCES, EFResult, FrameScore, PatientEF
+from echoforge_jax.evaluation.scores import Case
+from echoforge_jax.evaluation.summary import ProtocolScores, summarise
+from echoforge_jax.evaluation.surface import SurfaceDistances
+from echoforge_jax.report.content import Evaluation
 from echoforge_jax.report.html import write_report
 from echoforge_jax.report.overlays import Overlay
 from echoforge_jax.report.selection import Pictures
@@ -35,45 +41,40 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
-def rows(n=12, unit="mm", seed=0):
-    """Frame and EF rows as the evaluator makes them; patient 2 has one empty prediction, patient 3 a failed EF."""
+def scores(n=12, split="test", seed=0):
+    """Invented scores of n patients; patient 2 has one empty prediction, patient 3 a failed EF."""
     rng = np.random.default_rng(seed)
-    frame_rows, ef_rows = [], []
+    frames, patients = [], []
     for i in range(n):
         for view in ("2CH", "4CH"):
             for phase, frame in (("ED", 0), ("ES", 9)):
-                gone = (i, view, phase) == (2, "4CH", "ES")
+                empty = (i, view, phase) == (2, "4CH", "ES")
                 drawn = rng.uniform((4, 2.5, 2.6, 1, 1, 1), (7, 4, 4.2, 1.5, 1.5, 1.5))
-                distance = {key: np.nan if gone else value for key, value in zip(DISTANCES, drawn, strict=True)}
-                overlap = 0.0 if gone else rng.uniform(0.86, 0.97)
-                frame_rows.append(
-                    {
-                        "patient_id": f"patient{i:04d}",
-                        "view": view,
-                        "phase": phase,
-                        "frame": frame,
-                        "quality": ("Good", "Medium", "Poor", None)[i % 4],
-                        "dice": overlap,
-                        "iou": overlap / (2 - overlap),
-                        **distance,
-                        "boundary_f_1": overlap / 2,
-                        "boundary_f_2": overlap,
-                        "unit": unit,
-                        "empty_prediction": gone,
-                        "empty_reference": False,
-                    }
+                dice = 0.0 if empty else rng.uniform(0.86, 0.97)
+                values = [*(float("nan") if empty else value for value in drawn.tolist()), dice / 2, dice]
+                row = FrameScore(
+                    patient_id=f"patient{i:04d}",
+                    view=view,
+                    phase=phase,
+                    frame=frame,
+                    quality=("Good", "Medium", "Poor", None)[i % 4],
+                    dice=dice,
+                    iou=dice / (2 - dice),
+                    distances=SurfaceDistances(**dict(zip(DISTANCES, values, strict=True))),
+                    unit="mm",
+                    empty_prediction=empty,
+                    empty_reference=False,
                 )
-        row = {"patient_id": f"patient{i:04d}", "quality": "Good", "views": "2CH+4CH", "ef_stated_percent": 50.0 + i}
+                frames.append(row)
+        methods = {}
         for method in EF_METHODS:
-            reference = rng.uniform(25, 70)
-            row |= {
-                f"{method}_reference_ef_percent": reference,
-                f"{method}_prediction_ef_percent": None if i == 3 else reference + rng.normal(0.5, 3),
-                f"{method}_failure": "prediction: the mask is empty" if i == 3 else None,
-                f"{method}_not_applicable": None,
-            }
-        ef_rows.append(row)
-    return frame_rows, ef_rows
+            percent = rng.uniform(25, 70)
+            reference = EjectionFraction(percent, 100.0, 100.0 - percent)
+            predicted = percent + rng.normal(0.5, 3)
+            prediction = EjectionFraction(predicted, 100.0, 100.0 - predicted)
+            methods[method] = EFResult(reference, Failure("the mask is empty") if i == 3 else prediction, "ml")
+        patients.append(PatientEF(f"patient{i:04d}", "Good", "2CH+4CH", 50.0 + i, methods))
+    return ProtocolScores(frames, patients, (), summarise(frames, patients, protocol=SEMI, split=split))
 
 
 def overlay(i=0, shape=(96, 80)):
@@ -93,7 +94,7 @@ def moving(n=5):
     prediction[-1, :, 38:] = 0
     labelled = np.ones(n, bool)
     clip = Clip(frames, masks, labelled, 0, n - 1, (0.5, 0.8), 50.0, "patient0001", "4CH")
-    return [(clip, prediction)]
+    return [Case(clip, prediction)]
 
 
 def history(n=4):
@@ -111,31 +112,17 @@ def history(n=4):
     ]
 
 
-def build(
-    path,
-    *,
-    split="test",
-    simulated=False,
-    card=None,
-    n=12,
-    n_overlays=11,
-    protocol="semi",
-    moving=(),
-    curves=(),
-    **changes,
-):
-    frame_rows, ef_rows = rows(n) if n else ([], [])
-    summary = summarise(frame_rows, ef_rows, protocol=protocol, split=split)
-    arguments = {
-        "title": "A run <with> & signs",
-        "summaries": {protocol: summary},
-        "frame_rows": {protocol: frame_rows},
-        "ef_rows": {protocol: ef_rows},
-        "history": history(),
-        "pictures": Pictures([overlay(i) for i in range(n_overlays)], list(moving), list(curves)),
-        "card": card or {"data set": "CAMUS", "model": "EchoForge <small>"},
-        "simulated": simulated,
-    }
-    write_report(path, **(arguments | changes))
+def build(path, *, n=12, n_overlays=11, animations=(), curves=(), **changes):
+    """Writes the report of n invented patients; returns its text, the parsed page and the summary of its protocol."""
+    evaluation = Evaluation(
+        split="test",
+        protocols={"semi": scores(n)},
+        pictures=Pictures([overlay(i) for i in range(n_overlays)], list(animations), dict(curves)),
+        card={"data set": "CAMUS", "model": "EchoForge <small>"},
+        simulated=False,
+        history=history(),
+    )
+    evaluation = dataclasses.replace(evaluation, **changes)
+    write_report(path, evaluation, title="A run <with> & signs")
     text = path.read_text(encoding="utf-8")
-    return text, Page(text), summary
+    return text, Page(text), evaluation.protocols["semi"].summary

@@ -87,6 +87,7 @@ def make_scored_study(folder: Path) -> Study:
             variables = jax.jit(EchoForge(config.model).init)(jax.random.key(0), jnp.zeros((1, 1, 32, 32)))
             folder = study.run_folder(cell)
             save_inference(folder / "inference", variables, {"config": stored_form(config)})
-            evaluate(config, Predictor(Trained(variables, config, {})), "test", ("semi",), folder)
+            predictor = Predictor(Trained(variables, config, {}))
+            evaluate(config, predictor, split="test", protocols=("semi",), out=folder)
             write_cell(study, cell, read_scores(folder)["semi"])
     return study

@@ -1,16 +1,16 @@
 """The report in a real browser: it asks for nothing, complains about nothing, and its table sorts and filters."""
 
 import base64
+import dataclasses
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from echoforge_jax.evaluation.evaluator import score_clips
-from echoforge_jax.evaluation.patients import score_ejection_fraction
+from echoforge_jax.evaluation.scores import score_clips, score_ejection_fraction
 from echoforge_jax.report.selection import pick_animations, pick_curves
 from tests.helpers.browser import Browser, find_or_skip
-from tests.helpers.reports import build, moving, rows
+from tests.helpers.reports import build, moving, scores
 
 ROWS = "[...document.querySelectorAll('table.sortable tbody tr')]"
 
@@ -20,12 +20,17 @@ def browser(tmp_path_factory):
     program = find_or_skip()
     folder = tmp_path_factory.mktemp("browser")
     cases = moving()
-    patients = score_ejection_fraction(cases)
     animations = pick_animations(cases, score_clips(cases, [range(5)]))
-    _, ef_rows = rows(12)
-    for row, stated in zip(ef_rows, (100.0, 9.5, None), strict=False):  # as texts they sort otherwise
-        row["ef_stated_percent"] = stated
-    build(folder / "report.html", moving=animations, curves=pick_curves(cases, patients), ef_rows={"semi": ef_rows})
+    protocol = scores(12)
+    patients = list(protocol.patients)
+    for i, stated in enumerate((100.0, 9.5, None)):  # as texts they sort otherwise
+        patients[i] = dataclasses.replace(patients[i], ef_stated_percent=stated)
+    build(
+        folder / "report.html",
+        animations=animations,
+        curves=pick_curves(cases, score_ejection_fraction(cases)),
+        protocols={"semi": dataclasses.replace(protocol, patients=patients)},
+    )
     with Browser(program, folder / "profile") as browser:
         browser.open(folder / "report.html")
         yield browser
@@ -75,7 +80,7 @@ def test_the_filter_hides_what_does_not_match(browser):
         assert hidden == [wanted.lower() not in text for text in texts] and hidden.count(False) == n_shown
 
 
-def test_it_looks_like_something(browser, tmp_path):
+def test_the_page_is_drawn(browser, tmp_path):
     picture = tmp_path / "page.png"  # pytest keeps it for a look
     picture.write_bytes(base64.b64decode(browser.call("Page.captureScreenshot", format="png")["data"]))
     with Image.open(picture) as image:
