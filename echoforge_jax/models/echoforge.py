@@ -129,10 +129,7 @@ class EchoForge(nn.Module):
         stride = 2 ** (1 + c.encoder_stages)
         if height % stride or width % stride:
             raise ValueError(f"frames are {height}x{width}; both sides must be multiples of {stride}: resize first")
-        images = einops.rearrange(clip, "b t h w -> (b t) h w 1")
-        mean, std = jnp.asarray(c.input_mean, jnp.float32), jnp.asarray(c.input_std, jnp.float32)
-        images = ((images - mean[None, None, None]) / std[None, None, None]).astype(jnp.dtype(c.dtype))
-        fine, *coarse = self.encoder(images, train)
+        fine, *coarse = self.encoder(self._normalised_images(clip), train)
         x = self.coarse_pyramid(coarse, train)
         seed_logits = uncertain = None
         if c.anchor_recalibration:
@@ -143,19 +140,11 @@ class EchoForge(nn.Module):
 
         memory = self.initial_memory(batch) if memory is None else memory
         features = einops.rearrange(e, "(b t) h w c -> b t h w c", b=batch)
-        if c.temporal_fusion and seed_logits is not None:
+        if c.temporal_fusion and seed_logits is not None:  # with TSF the seed mask is ARC's or the seed head's
             seed_mask = average_pool(jax.nn.sigmoid(seed_logits)[..., None], 2)[..., 0]
             maps = FrameMaps(average_pool(x, 2), seed_mask, e, self.e_hidden(e))
             maps = FrameMaps(*(einops.rearrange(m, "(b t) ... -> b t ...", b=batch) for m in maps))
-            rematerialise = "temporal_fusion" in c.rematerialise
-            scan = nn.scan(
-                nn.remat(EchoForge.fuse_frame, prevent_cse=False) if rematerialise else EchoForge.fuse_frame,
-                variable_broadcast="params",
-                split_rngs={"params": False},
-                in_axes=1,
-                out_axes=1,
-            )
-            memory, features = scan(self, memory, maps)
+            memory, features = self._scan(memory, maps)
         logits = self.mask_logits(features)
         logits = resize(einops.rearrange(logits, "b t h w -> (b t) h w 1"), (height, width))
         seed_logits, uncertain = (
@@ -164,6 +153,24 @@ class EchoForge(nn.Module):
         )
         logits = einops.rearrange(logits, "(b t) h w 1 -> b t h w", b=batch)
         return Outputs(logits, features, seed_logits, uncertain), memory
+
+    def _normalised_images(self, clip: Float[Array, "b t H W"]) -> Float[Array, "n H W c"]:
+        """All frames as images, each channel shifted and scaled as the encoder's weights ask for."""
+        images = einops.rearrange(clip, "b t h w -> (b t) h w 1")
+        mean, std = (jnp.asarray(value, jnp.float32) for value in (self.config.input_mean, self.config.input_std))
+        return ((images - mean[None, None, None]) / std[None, None, None]).astype(jnp.dtype(self.config.dtype))
+
+    def _scan(self, memory: Memory, maps: FrameMaps) -> tuple[Memory, Float[Array, "b t h w c"]]:
+        """Fuses the frames one after the other: the memory after the last one, and F of all."""
+        rematerialise = "temporal_fusion" in self.config.rematerialise
+        scan = nn.scan(
+            nn.remat(EchoForge.fuse_frame, prevent_cse=False) if rematerialise else EchoForge.fuse_frame,
+            variable_broadcast="params",
+            split_rngs={"params": False},
+            in_axes=1,
+            out_axes=1,
+        )
+        return scan(self, memory, maps)
 
     def fuse_frame(self, memory: Memory, frame: FrameMaps) -> tuple[Memory, Float[Array, "b h w c"]]:
         """Fuses one frame with the memory, then appends it to the memory under its own predicted mask (eq. 3-4).

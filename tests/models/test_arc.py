@@ -1,5 +1,7 @@
 """ARC (eq. 1-2, Fig. 2-3) against brute force and plain loops."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -208,14 +210,10 @@ def test_whole_layer_against_numpy(layer):
     module, params, x, got = layer
     p = as_float64(params)
     for n in range(2):
-        scores, anchors = anchors_oracle(x[n].reshape(24, 8).astype(np.float64), p, 5)
+        frame, bias = x[n].astype(np.float64), p.get("single_bias", 0.0)
+        scores, anchors = anchors_oracle(frame.reshape(24, 8), p, 5)
         expected, _, moved = recalibrate_oracle(
-            x[n].astype(np.float64),
-            anchors,
-            p["alpha"],
-            p["beta"],
-            interval=WIDE.interval,
-            bias=p.get("single_bias", 0.0),
+            frame, anchors, p["alpha"], p["beta"], interval=WIDE.interval, bias=bias
         )
         np.testing.assert_allclose(got.features[n], expected, atol=1e-4)
         np.testing.assert_allclose(got.uncertain_share[n], moved.mean(), atol=1e-6)
@@ -224,17 +222,16 @@ def test_whole_layer_against_numpy(layer):
     assert float(got.uncertain_share.max()) > 0.0
 
 
-def initial_scalars(anchors: int) -> arc.PullScalars:
+@functools.cache
+def initial_scalars(*, one_anchor: bool) -> arc.PullScalars:
     """alpha, beta and, with one anchor, b, as the layer initialises them."""
-    module = arc.AnchorRecalibration(anchors=anchors, neighbours=5, heads=2)
-    names = [name for name in ("alpha", "beta", "single_bias") if anchors == 1 or name != "single_bias"]
+    module = arc.AnchorRecalibration(anchors=1 if one_anchor else 2, neighbours=5, heads=2)
 
-    def initialise(x: jax.Array) -> list[jax.Array]:
+    def initialise(x: jax.Array) -> arc.PullScalars:
         params = module.init(jax.random.key(0), x)["params"]
-        assert ("single_bias" in params) is (anchors == 1)
-        return [params[name] for name in names]
+        return arc.PullScalars(params["alpha"], params["beta"], params.get("single_bias"))
 
-    return arc.PullScalars(*jax.jit(initialise)(jnp.ones((1, 4, 4, 8))))
+    return jax.jit(initialise)(jnp.ones((1, 4, 4, 8)))
 
 
 @pytest.mark.parametrize("anchors", ANCHORS)
@@ -243,7 +240,7 @@ def test_pull_is_near_one_half_at_the_start(anchors: int):
     rng = np.random.default_rng(anchors)
     x, vectors = rng.standard_normal((2, 4, 6, 8)).astype(np.float32), rng.standard_normal((2, anchors, 8))
     vectors = vectors.astype(np.float32)
-    scalars = initial_scalars(anchors)
+    scalars = initial_scalars(one_anchor=anchors == 1)
     out, uncertain = recalibrate(jnp.asarray(x), jnp.asarray(vectors), scalars, rule=arc.PatchRule())
     assert bool(uncertain.any())
     s_fg, share = patch_probabilities(

@@ -10,15 +10,18 @@ import pytest
 from echoforge_jax.models.layers.convolution import Conv, ConvImplementation, convolve, max_pool
 from tests.helpers.oracles import float32
 
-SOMEWHERE = [ConvImplementation(True, True, by_taps) for by_taps in (False, True)]
+IMPLEMENTATIONS = [
+    ConvImplementation(matrix_products_for_1x1=True, max_pool_by_shifts=True, kernel_gradient_by_taps=by_taps)
+    for by_taps in (False, True)
+]
 PLAIN = ConvImplementation.plain()
 
 
 def test_this_machine_gets_one_of_the_tested_implementations():
-    assert ConvImplementation.for_this_machine() in SOMEWHERE
+    assert ConvImplementation.for_this_machine() in IMPLEMENTATIONS
 
 
-@pytest.mark.parametrize("implementation", SOMEWHERE, ids=["XLA's kernel gradient", "by taps"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=["XLA's kernel gradient", "by taps"])
 @pytest.mark.parametrize("side", [8, 9])
 @pytest.mark.parametrize(("size", "stride", "channels"), [(3, 1, 64), (3, 2, 64), (3, 1, 4), (7, 2, 3), (1, 1, 16)])
 def test_convolution_and_its_gradients_equal_xla(
@@ -45,12 +48,14 @@ def test_max_pooling_equals_xla_where_nothing_ties(side: int):
         y, back = jax.vjp(lambda x: max_pool(x, implementation), x)
         return y, back(jnp.cos(y))[0]
 
-    ours, xla = jax.jit(lambda x: [value_and_gradient(x, i) for i in (SOMEWHERE[0], PLAIN)])(float32(values) - 50.0)
+    ours, xla = jax.jit(lambda x: [value_and_gradient(x, i) for i in (IMPLEMENTATIONS[0], PLAIN)])(
+        float32(values) - 50.0
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), ours, xla)
 
 
 def test_a_layer_multiplies_in_its_type_and_keeps_its_kernel_in_float32():
-    for implementation, size in itertools.product((SOMEWHERE[0], PLAIN), (1, 3)):
+    for implementation, size in itertools.product((IMPLEMENTATIONS[0], PLAIN), (1, 3)):
         layer = Conv(8, size, 2, implementation=implementation, dtype=jnp.bfloat16)
         y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), jnp.ones((1, 5, 6, 4)))
         assert y.shape == (1, 3, 3, 8) and y.dtype == jnp.bfloat16
