@@ -205,7 +205,7 @@ def cells_of_targets(study: Study, targets: Sequence[str], seeds: int) -> list[C
         for target in targets
         for row in TABLES.get(FIGURES.get(target, target), ())
         if row.data in study.bases
-        for cell in [Cell.of_row(row, seed)]
+        for cell in [Cell.from_row(row, seed)]
     }
     return list(cells.values())
 
@@ -223,9 +223,9 @@ def row_as_json(study: Study, targets: Sequence[str], name: str) -> str:
     """
     rows = [row for target in targets for row in TABLES.get(FIGURES.get(target, target), ()) if row.data in study.bases]
     for row in rows:
-        if name in (row.label, Cell.of_row(row, 0).configuration_name):
+        if name in (row.label, Cell.from_row(row, 0).configuration_name):
             return json.dumps(dataclasses.asdict(configured(study.bases[row.data], row.changes)), indent=1)
-    names = ", ".join(dict.fromkeys(f"{row.label!r} ({Cell.of_row(row, 0).configuration_name})" for row in rows))
+    names = ", ".join(dict.fromkeys(f"{row.label!r} ({Cell.from_row(row, 0).configuration_name})" for row in rows))
     raise ConfigError(f"--print_config={name}: {', '.join(targets)} has no such row; expected one of {names or 'none'}")
 
 

@@ -138,7 +138,7 @@ def failures(study: Study, seed: int) -> dict[str, Figure]:
     """
     figures = {}
     for row in (row for row in TABLES["table1"] if row.data in study.bases):
-        cases = _score(study, Cell.of_row(row, seed)).cases
+        cases = _score(study, Cell.from_row(row, seed)).cases
         worst = _ranked(cases)[:FAILURES]
         rows = -(-len(worst) // FAILURES_EACH_ROW)
         figure = Figure(figsize=(3.1 * FAILURES_EACH_ROW, 3.7 * rows + 0.4), dpi=150, layout="constrained")
@@ -157,7 +157,7 @@ def failures(study: Study, seed: int) -> dict[str, Figure]:
 
 
 def _networks_of_table3(study: Study, seed: int) -> dict[str, ScoredNetwork]:
-    return {row.label: _score(study, Cell.of_row(row, seed)) for row in TABLES["table3"]}
+    return {row.label: _score(study, Cell.from_row(row, seed)) for row in TABLES["table3"]}
 
 
 def _score(study: Study, cell: Cell) -> ScoredNetwork:

@@ -59,8 +59,13 @@ class Cell:
     data: str = CAMUS
 
     @classmethod
-    def of_row(cls, row: Row, seed: int) -> Cell:
-        """Makes the cell of a table's row."""
+    def from_row(cls, row: Row, seed: int) -> Cell:
+        """Makes the cell of a table's row.
+
+        Args:
+            row: the row, which names the fields to change and the data set.
+            seed: seed of the training.
+        """
         return cls(row.changes, seed, row.data)
 
     @property
@@ -134,7 +139,7 @@ class Study:
             row: a row of a table.
             seeds: cells with seeds 0 to `seeds` - 1 are read.
         """
-        results = (self.read(Cell.of_row(row, seed)) for seed in range(seeds))
+        results = (self.read(Cell.from_row(row, seed)) for seed in range(seeds))
         return [result for result in results if result]
 
     def trained_folder(self, cell: Cell) -> Path:

@@ -79,7 +79,7 @@ def write_table1(study: Study, seeds: int, others: Mapping[str, Mapping[str, Pat
 
 def _told_seeds(study: Study, rows: Sequence[Row], seeds: int) -> int:
     """How many seeds a table tells: those asked for, and more where all of its rows have them already."""
-    while all(study.is_finished(Cell.of_row(row, seeds)) for row in rows):
+    while all(study.is_finished(Cell.from_row(row, seeds)) for row in rows):
         seeds += 1
     return seeds
 

@@ -82,7 +82,7 @@ def make_scored_study(folder: Path) -> Study:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("echoforge_jax.report.folder.write_report", lambda *_, **__: None)  # has its own tests
         for row in (TABLES["table3"][0], TABLES["table3"][-1]):
-            cell = Cell.of_row(row, 0)
+            cell = Cell.from_row(row, 0)
             config = configured(study.bases[CAMUS], row.changes)
             variables = jax.jit(EchoForge(config.model).init)(jax.random.key(0), jnp.zeros((1, 1, 32, 32)))
             folder = study.run_folder(cell)

@@ -25,7 +25,7 @@ MADE_FROM_THE_COMMITTED_CELLS = {
 
 
 def names(table):
-    return [Cell.of_row(row, 0).name for row in TABLES[table]]
+    return [Cell.from_row(row, 0).name for row in TABLES[table]]
 
 
 def test_the_same_configuration_is_one_cell_in_every_table():
@@ -34,7 +34,7 @@ def test_the_same_configuration_is_one_cell_in_every_table():
     assert full == names("table6")[-1] == names("labels")[-1] == names("table1")[0]
     assert names("table3")[:3] == ["baseline_seed0", "tsf_seed0", "tsf_arc_seed0"] and names("table1")[1] != full
     assert names("table6")[1:5] == ["deformation_seed0", "registration_seed0", "mean_teacher_seed0", "threshold_seed0"]
-    every = [Cell.of_row(row, 0) for rows in TABLES.values() for row in rows]
+    every = [Cell.from_row(row, 0) for rows in TABLES.values() for row in rows]
     base = configured(Config(), {"data.batch_clips": 8})  # "exposure" is for bases of eight rows
     different = {(configured(base, cell.changes), cell.data) for cell in every}
     assert len({cell.name for cell in every}) == len(different) == 47
@@ -74,7 +74,7 @@ def test_cells_of_another_base_are_refused_by_name(study: Study):
 def test_a_table_pairs_by_patient_and_seed(study: Study):
     for row, shift in zip(TABLES["table3"], (0, 1, 0.5, 2), strict=True):
         for seed in range(2) if row.label != "+ TSF + ARC" else (0,):
-            write_cell(study, Cell.of_row(row, seed), invented_scores(seed, shift))
+            write_cell(study, Cell.from_row(row, seed), invented_scores(seed, shift))
     text = write_table(study, "table3", 3)
     lines = json.loads((study.results / "table3.json").read_text())["semi"]
     assert [line["seeds"] for line in lines] == [2, 2, 1, 2]
@@ -84,12 +84,12 @@ def test_a_table_pairs_by_patient_and_seed(study: Study):
     assert "7 of 12 cells finished. SIMULATED" in text and "| + TSF | 2 | 91.36 [" in text and "92.36" in text
     assert (study.results / "table3.csv").read_text().count("\n") == 5
     assert write_table(study, "table4", 3).startswith("# table4")  # its full cell is Table 3's
-    write_cell(study, Cell.of_row(TABLES["table3"][2], 1), invented_scores(1, 0.5))
+    write_cell(study, Cell.from_row(TABLES["table3"][2], 1), invented_scores(1, 0.5))
     assert "8 of 8 cells finished" in write_table(study, "table3", 1)  # asked for one seed, all rows have two
 
 
 def test_table_1_sets_other_systems_beside_ours(scored: Study, tmp_path):
-    folder, baseline = (scored.run_folder(Cell.of_row(row, 0)) for row in (TABLES["table3"][-1], TABLES["table3"][0]))
+    folder, baseline = (scored.run_folder(Cell.from_row(row, 0)) for row in (TABLES["table3"][-1], TABLES["table3"][0]))
     ours, theirs = (read_scores(run)["semi"] for run in (folder, baseline))
     assert ours.frames == 4 and set(ours.dice_percent_by_patient) == {"patient0006"}
     study = Study("small", {**scored.bases, ECHONET: Config()}, tmp_path, scored.work)

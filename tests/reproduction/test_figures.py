@@ -49,7 +49,7 @@ def test_plots_of_numbers(study: Study):
         draw(study, "fig7", 0)
     for table in ("table3", "fig7", "labels", "few_labels"):
         for shift, row in enumerate(TABLES[table]):
-            write_cell(study, Cell.of_row(row, 0), invented_scores(0, shift / 3))
+            write_cell(study, Cell.from_row(row, 0), invented_scores(0, shift / 3))
         write_table(study, table, 1)
     with pytest.raises(ConfigError, match="table2"):
         draw(study, "fig1d", 0)
@@ -70,7 +70,7 @@ def test_pictures_of_frames_stay_with_the_runs(scored: Study):
         check(draw(scored, name, 0), count)
     assert {file.stem for file in (scored.work / "figures").iterdir()} == {"fig5", "fig6", "fig6_arc", "fig8_camus"}
     assert set(FIGURES) == {"fig1d", "fig4", "fig5", "fig6", "fig7", "fig8", "labels", "few_labels"}
-    lost = scored.run_folder(Cell.of_row(TABLES["table3"][0], 0))
+    lost = scored.run_folder(Cell.from_row(TABLES["table3"][0], 0))
     shutil.rmtree(lost / "inference")
     with pytest.raises(ConfigError, match="train the cell anew"):
         draw(scored, "fig5", 0)
