@@ -45,7 +45,7 @@ class EjectionFractionAgreement:
 
 
 @dataclasses.dataclass(frozen=True)
-class ProtocolScores:
+class CellScores:
     """Scores of one run under one protocol.
 
     Attributes:
@@ -67,7 +67,7 @@ class ProtocolScores:
     temporal: Mapping[str, float | None] | None = None
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> ProtocolScores:
+    def from_json(cls, values: Mapping[str, Any]) -> CellScores:
         """Reads the part of a cell's JSON that belongs to one protocol."""
         distances = {unit: Distances(**means) for unit, means in values["distances"].items()}
         methods = {
@@ -103,7 +103,7 @@ class CellResult:
     epochs: int
     simulated: bool
     split: str
-    protocols: Mapping[str, ProtocolScores]
+    protocols: Mapping[str, CellScores]
     last_epoch: Mapping[str, float | int]
 
     @classmethod
@@ -112,7 +112,7 @@ class CellResult:
         values = json.loads(file.read_text(encoding="utf-8"))
         names = {field.name for field in dataclasses.fields(cls)}
         known = {"data": "camus"} | {name: value for name, value in values.items() if name in names}
-        protocols = {name: ProtocolScores.from_json(scores) for name, scores in values["protocols"].items()}
+        protocols = {name: CellScores.from_json(scores) for name, scores in values["protocols"].items()}
         return cls(**{**known, "protocols": protocols})
 
     def write(self, file: Path) -> None:
@@ -121,7 +121,7 @@ class CellResult:
         file.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
-def read_scores(run_folder: Path) -> dict[str, ProtocolScores]:
+def read_scores(run_folder: Path) -> dict[str, CellScores]:
     """Reads the scores of a finished run, by protocol, from its metrics.json and per_frame.csv."""
     frames = read_frames(run_folder)
     return {
@@ -135,9 +135,9 @@ def read_metrics_file(run_folder: Path) -> dict[str, Any]:
     return json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
 
 
-def _protocol_scores(summary: Mapping[str, Any], frames: list[FrameScore]) -> ProtocolScores:
+def _protocol_scores(summary: Mapping[str, Any], frames: list[FrameScore]) -> CellScores:
     temporal = summary["temporal"]
-    return ProtocolScores(
+    return CellScores(
         dice_percent_by_patient={
             patient: round(mean, 4) for patient, mean in sorted(mean_by_patient(frames, dice_percent).items())
         },

@@ -17,7 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from echoforge_jax.errors import ConfigError
-from echoforge_jax.evaluation.ejection_fraction import EF_METHOD_BY_NAME
 from echoforge_jax.evaluation.rows import ef_pairs
 from echoforge_jax.evaluation.statistics import agreement, agreement_ci95
 from echoforge_jax.report.figures import COLOURS, STYLE, figure_bytes, regression_and_bland_altman
@@ -104,8 +103,8 @@ def _ejection_fraction(study: Study, seed: int) -> dict[str, dict[str, bytes]]:
     """Fig. 4: regression and Bland-Altman of the ejection fraction, one figure for each data set."""
     figures = {}
     for row in (row for row in TABLES[FIGURES["fig4"]] if row.data in study.bases):
-        method = EF_METHOD_BY_NAME[EF_METHOD[row.data]]
-        pairs = ef_pairs(read_patients(study.trained_folder(Cell.of_row(row, seed)))["semi"], method)
+        method = EF_METHOD[row.data]
+        pairs = ef_pairs(read_patients(study.trained_folder(Cell.from_row(row, seed)))["semi"], method)
         measured = agreement(pairs.prediction, pairs.reference)
         ci95 = agreement_ci95(pairs.prediction, pairs.reference, seed=0)
         figures[f"fig4_{row.data}"] = {

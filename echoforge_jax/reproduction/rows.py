@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from echoforge_jax.evaluation.ejection_fraction import BIPLANE_DISCS, SINGLE_PLANE_DISCS
+
 CAMUS, ECHONET = "camus", "echonet"
 Changes = Mapping[str, Any]  # dotted field name ("model.anchors") -> value
 
@@ -138,5 +140,5 @@ TABLES: dict[str, tuple[Row, ...]] = {
         for share in SHARES
     ),
 }
-EF_METHOD = {CAMUS: "biplane_discs", ECHONET: "single_plane_discs"}  # how Table 1 measures the ejection fraction
+EF_METHOD = {CAMUS: BIPLANE_DISCS, ECHONET: SINGLE_PLANE_DISCS}  # how Table 1 measures the ejection fraction
 PAPER_CAMUS_FULL = 94.36  # mean Dice in per cent on every annotated frame of CAMUS, Table 1

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from echoforge_jax.evaluation.ejection_fraction import SINGLE_PLANE_DISCS
 from echoforge_jax.evaluation.rows import by_patient, dice_percent
 from echoforge_jax.evaluation.statistics import bootstrap_ci, compare_paired, holm
 from echoforge_jax.report.folder import read_frames
-from echoforge_jax.reproduction.cell_result import CellResult, ProtocolScores
+from echoforge_jax.reproduction.cell_result import CellResult, CellScores
 from echoforge_jax.reproduction.rows import CAMUS, EF_METHOD, PAPER_CAMUS_FULL, Row
 
 LEFT_OUT_IF_NONE = ("dice_percent_by_seed", "against_first", "ours_minus_this")  # in a table's JSON
@@ -146,7 +147,7 @@ def compare_systems(row: Row, cells: Sequence[CellResult], others: Mapping[str, 
             if theirs:
                 comparisons[name] = compare_paired(ours, theirs, seed=0)
                 summary = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
-                lines.append(_line_of_system(name, summary, theirs, EF_METHOD[row.data]))
+                lines.append(_line_of_system(name, summary, theirs, EF_METHOD[row.data].name))
         signed_rank, rank_sum = (
             holm({name: paired[test] for name, paired in comparisons.items()})
             for test in ("p_signed_rank", "p_rank_sum")
@@ -209,9 +210,9 @@ def _line_of_system(name: str, summary: Mapping[str, Any], dice: Mapping[str, Se
     )
 
 
-def _ef_method(row: Row, scores: ProtocolScores) -> str:
+def _ef_method(row: Row, scores: CellScores) -> str:
     """The row's own method, or the single plane's where views without a spacing have no volume."""
-    methods = (EF_METHOD[row.data], "single_plane_discs")
+    methods = (EF_METHOD[row.data].name, SINGLE_PLANE_DISCS.name)
     return next((method for method in methods if method in scores.ejection_fraction), methods[0])
 
 

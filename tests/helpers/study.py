@@ -13,9 +13,9 @@ from echoforge_jax.inference import Predictor
 from echoforge_jax.models.echoforge import EchoForge
 from echoforge_jax.reproduction.cell_result import (
     CellResult,
+    CellScores,
     Distances,
     EjectionFractionAgreement,
-    ProtocolScores,
     read_scores,
 )
 from echoforge_jax.reproduction.rows import CAMUS, TABLES
@@ -38,12 +38,10 @@ TINY_SETTINGS = (
 )
 
 
-def invented_scores(
-    seed: int = 0, shift: float = 0.0, unit: str = "mm", method: str = "biplane_discs"
-) -> ProtocolScores:
+def invented_scores(seed: int = 0, shift: float = 0.0, unit: str = "mm", method: str = "biplane_discs") -> CellScores:
     """Scores of eight patients, Dice 90 % and more, `shift` points better."""
     dice = {f"patient{i:04d}": 90 + i / 10 + shift + 0.01 * seed for i in range(8)}
-    return ProtocolScores(
+    return CellScores(
         dice_percent_by_patient=dice,
         frames=16,
         dice_percent=sum(dice.values()) / len(dice),
@@ -53,7 +51,7 @@ def invented_scores(
     )
 
 
-def write_cell(study: Study, cell: Cell, scores: ProtocolScores) -> CellResult:
+def write_cell(study: Study, cell: Cell, scores: CellScores) -> CellResult:
     """Writes a finished cell with these scores under the protocol "semi"."""
     result = CellResult(
         data=cell.data,
@@ -80,7 +78,9 @@ def make_scored_study(folder: Path) -> Study:
     write_cohort(data, Cohort(patients=6, seed=1, frames=4, size=64))
     study = dataclasses.replace(study, bases={CAMUS: read_base(SMALL, [f"data.root={data}", *TINY_SETTINGS])})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("echoforge_jax.report.folder.write_report", lambda *_, **__: None)  # has its own tests
+        # The report and its pictures have their own tests.
+        patch.setattr("echoforge_jax.report.folder.write_report", lambda *_, **__: None)
+        patch.setattr("echoforge_jax.report.folder.overlay_grid", lambda *_, **__: b"")
         for row in (TABLES["table3"][0], TABLES["table3"][-1]):
             cell = Cell.from_row(row, 0)
             config = configured(study.bases[CAMUS], row.changes)
