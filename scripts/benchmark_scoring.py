@@ -74,9 +74,11 @@ def cropping_changes_nothing(case: Case, frame: int) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=10_000, help="number of frames to score")
-    parser.add_argument("--size", type=int, default=256, help="height and width of a frame in pixels")
-    parser.add_argument("--processes", type=int, default=2, help="processes to compare with a single one")
+    parser.add_argument("--frames", type=int, default=10_000, help="Sets how many frames are scored (default: 10000).")
+    parser.add_argument("--size", type=int, default=256, help="Sets the side of a frame in pixels (default: 256).")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="Sets how many processes are compared with a single one (default: 2)."
+    )
     arguments = parser.parse_args()
     cases = make_cases(arguments.frames, arguments.size)
     frames = [range(FRAMES_PER_CLIP)] * len(cases)

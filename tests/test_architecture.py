@@ -129,7 +129,6 @@ def test_no_file_names_a_folder_of_one_machine():
     assert {str(file.relative_to(REPOSITORY)): paths for file, paths in found.items() if paths} == {}
 
 
-@UNFINISHED
 def test_public_functions_explain_their_arguments():
     missing = {
         f"{name}: {', '.join(left)}"

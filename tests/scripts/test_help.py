@@ -26,8 +26,7 @@ def test_help_of_a_script_has_a_sentence_for_each_flag(name, monkeypatch, capsys
     options = capsys.readouterr().out.partition("options:")[2]
     options = re.sub(r"\n {10,}", "  ", options)  # a long flag has its text on the next line
     texts = dict(re.findall(r"^  (--\w+)(?: \S+)*? {2,}(.*)$", options, re.MULTILINE))
-    if name != "benchmark_scoring.py":
-        assert texts and [flag for flag, text in texts.items() if not re.fullmatch(r"[A-Z].*\.", text)] == []
+    assert texts and [flag for flag, text in texts.items() if not re.fullmatch(r"[A-Z].*\.", text)] == []
 
 
 @pytest.mark.parametrize("name", ABSL)
