@@ -6,6 +6,7 @@ name of its own (`network_resolution`).
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,16 +112,15 @@ def evaluate(
         if predicted is None:
             continue
         cases = [Case(clip, masks.native) for clip, masks in zip(shown, predicted, strict=True)]
-        scores[protocol.name] = score_cases(
-            cases, protocol, split=split, seed=config.seed, processes=config.evaluation.processes
-        )
+        own_size = score_cases(cases, protocol, split=split, seed=config.seed, processes=config.evaluation.processes)
         small_cases = [
             Case(at_network_size(clip, predictor.size), masks.at_network_size)
             for clip, masks in zip(shown, predicted, strict=True)
         ]
-        rows = _score_frames(small_cases, protocol, config.evaluation.processes)
-        at_size = {"size": predictor.size, **overlap_and_distance(rows, config.seed)}
-        scores[protocol.name].summary["network_resolution"] = at_size
+        small_frames = _score_frames(small_cases, protocol, config.evaluation.processes)
+        at_size = {"size": predictor.size, **overlap_and_distance(small_frames, config.seed)}
+        summary = own_size.summary | {"network_resolution": at_size}
+        scores[protocol.name] = dataclasses.replace(own_size, summary=summary)
         pictures.add(cases, scores[protocol.name])
     if not processes.is_main():
         return {}

@@ -34,7 +34,7 @@ def rows(shift_ed, shift_es, patients=8):
     ]
 
 
-def test_strata_are_compared_apart():
+def test_strata_are_compared_separately():
     comparisons = compare_rows(rows(0.02, 0.0), {"a": rows(0, 0), "b": rows(0.02, 0.0)})
     assert comparisons["dice_percent"]["a"]["difference"] == pytest.approx(1.0)
     strata = comparisons["dice_percent"]["a"]["strata"]

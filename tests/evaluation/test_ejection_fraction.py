@@ -159,7 +159,7 @@ def test_noise_is_measured_or_refused_never_zero(seed, share):
         assert error.reason
 
 
-def test_ef_is_signed_and_refuses_nonsense():
+def test_ef_is_signed_and_refuses_impossible_volumes():
     assert ef_percent(120.0, 48.0) == pytest.approx(60.0)
     assert ef_percent(100.0, 110.0) == pytest.approx(-10.0)
     for volumes in ((0.0, 0.0), (-1.0, 2.0), (np.nan, 1.0), (100.0, -1.0)):

@@ -25,7 +25,7 @@ def test_empty_masks():
 
 
 @given(MASKS, MASKS)
-def test_symmetric_bounded_and_tied_to_each_other(a, b):
+def test_dice_and_iou_are_symmetric_bounded_and_determine_each_other(a, b):
     d, j = dice(a, b), iou(a, b)
     assert d == dice(b, a) and j == iou(b, a)
     assert 0 <= j <= d <= 1

@@ -23,7 +23,7 @@ def as_text(columns):
     return {name: "" if value is None else str(value) for name, value in columns.items()}
 
 
-def test_a_frame_survives_its_columns():
+def test_a_frame_read_back_from_its_columns_is_the_same():
     clip = make_clip(quality=None)
     for row in score_clip(Case(clip, np.roll(perfect(clip), 2, axis=1)), [0, 1, 2]):
         columns = row.columns()
@@ -39,7 +39,7 @@ def test_a_distance_that_an_older_file_does_not_have_is_undefined():
     assert np.isnan(FrameScore.from_columns(columns).distances.boundary_f_1)
 
 
-def test_a_patient_survives_its_columns():
+def test_a_patient_read_back_from_its_columns_is_the_same():
     measured = cohort()[:2]
     empty = [Case(case.clip, np.zeros_like(case.prediction)) for case in measured]
     one_view = [measured[1]]

@@ -51,7 +51,7 @@ def test_wrong_input_is_refused():
 
 
 @given(VALUES)
-def test_swapping_sides_turns_the_bias_only(pairs):
+def test_swapping_the_sides_changes_only_the_sign_of_the_bias(pairs):
     x, y = np.array(pairs).T
     there, back = agreement(x, y), agreement(y, x)
     assert there["bias"] == pytest.approx(-back["bias"], abs=1e-9)
@@ -100,7 +100,7 @@ def test_sensitivity_and_specificity():
     assert np.isnan(sensitivity_specificity(prediction, reference, threshold=10.0, inclusive=False)["sensitivity"])
 
 
-def test_paired_tests_equal_scipys_and_pair_by_patient():
+def test_paired_tests_equal_those_of_scipy_and_pair_by_patient():
     rng = np.random.default_rng(0)
     theirs = {f"p{i}": list(rng.normal(90, 3, 4)) for i in range(20)}
     ours = {key: [v + 0.5 + 0.2 * rng.normal() for v in values] for key, values in theirs.items()}
@@ -117,7 +117,7 @@ def test_paired_tests_equal_scipys_and_pair_by_patient():
     assert np.isnan(statistics.compare_paired({}, theirs, seed=0)["p_signed_rank"])
 
 
-def test_holm_of_its_textbook_example():
+def test_holm_gives_the_textbook_example():
     adjusted = statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "none": np.nan})
     assert [adjusted[key] for key in "dacb"] == pytest.approx([0.02, 0.03, 0.06, 0.06])
     assert np.isnan(adjusted["none"])

@@ -119,7 +119,7 @@ def test_agrees_with_simpleitk(seed, spacing):
 
 @settings(deadline=None)
 @given(MASKS, MASKS, st.floats(0.1, 10))
-def test_symmetric_scaled_by_spacing_and_ordered(a, b, factor):
+def test_distances_are_symmetric_scaled_by_the_spacing_and_ordered(a, b, factor):
     forward, backward = surface_distances(a, b, (0.7, 1.3)), surface_distances(b, a, (0.7, 1.3))
     swap = [0, 1, 2, 4, 3, 5, 6, 7]
     np.testing.assert_allclose(values(forward), values(backward)[swap], rtol=1e-12)

@@ -1,4 +1,4 @@
-"""The report in a real browser: it asks for nothing, complains about nothing, and its table sorts and filters."""
+"""The report in a real browser: it requests nothing, logs no error, and its table sorts and filters."""
 
 import base64
 import dataclasses
@@ -44,7 +44,7 @@ def column(browser, heading):
     return index, [v or None for v in browser.evaluate(f"{ROWS}.map(r => r.cells[{index}].dataset.value)")]
 
 
-def test_no_complaint_and_no_request(browser):
+def test_the_browser_logs_no_error_and_no_request(browser):
     browser.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     methods = [event["method"] for event in browser.events]
     assert not {"Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled", "Network.loadingFailed"} & {

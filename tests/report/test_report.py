@@ -1,4 +1,4 @@
-"""The report parses, asks for nothing from anywhere, and holds the numbers it was given."""
+"""The report parses, requests nothing, and holds the numbers that it was given."""
 
 import base64
 import hashlib
@@ -33,7 +33,7 @@ def report(tmp_path_factory):
     return (*build(path), path)
 
 
-def test_the_page_parses_and_asks_for_nothing(report):
+def test_the_page_parses_and_requests_nothing(report):
     text, page, _, _ = report
     assert not re.search(r"https?://", text)
     for tag, name, value in page.attributes:
@@ -131,7 +131,7 @@ def test_figures_are_valid_and_repeatable():
             draw([])
 
 
-def test_the_worst_clip_moves_and_says_why(tmp_path):
+def test_the_worst_clip_is_animated_with_remarks(tmp_path):
     cases = moving()
     frame_rows, patients = score_clips(cases, [range(5)]), score_ejection_fraction(cases)
     animations, curves = pick_animations(cases, frame_rows), pick_curves(cases, patients)
