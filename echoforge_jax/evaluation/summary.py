@@ -40,10 +40,10 @@ DEFINITIONS = {
     "boundary_f_1": "boundary F-score: harmonic mean of the shares of border points within 1 mm (1 px where the "
     "spacing is not known) of the other border",
     "boundary_f_2": "the same within 2 mm (2 px)",
-    "frame_to_frame_dice_excess": "mean Dice of each predicted mask and the next, minus the reference's own: negative "
-    "is flicker, positive lags",
+    "frame_to_frame_dice_excess": "mean Dice of each predicted mask and the next, minus the reference's own: "
+    "negative means flicker, positive means that the masks lag behind the heart",
     "area_roughness_ratio": "RMS second difference of the area curve over its mean, prediction / reference",
-    "frames_in_pieces": "predicted masks of more than one 4-connected component, a clip",
+    "frames_in_pieces": "number of predicted masks of a clip with more than one 4-connected component",
     "undefined": "distances of a frame in which exactly one of the two masks is empty; left out of the mean, counted",
     "ci95": "95 % percentile bootstrap, patients drawn with replacement, 2000 draws",
     **{method.name: method.definition for method in EF_METHODS},

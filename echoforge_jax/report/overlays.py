@@ -118,7 +118,7 @@ def overlay_grid(overlays: Sequence[Overlay], columns: int = 4) -> bytes:
 
 
 def animation_webp(overlays: Sequence[Overlay], height: int = 240) -> bytes:
-    """Draws the frames of one clip as an endless animated WebP that plays forth and back.
+    """Draws the frames of one clip as an endless animated WebP that plays forwards and backwards.
 
     Args:
         overlays: the frames of the clip and their masks.
@@ -130,10 +130,10 @@ def animation_webp(overlays: Sequence[Overlay], height: int = 240) -> bytes:
     if not overlays:
         raise ValueError("there is no frame: leave the animation out")
     frames = [Image.fromarray(np.round(255 * overlay_rgb(overlay, height)).astype(np.uint8)) for overlay in overlays]
-    forth_and_back = frames + frames[-2:0:-1]
+    forwards_and_backwards = frames + frames[-2:0:-1]
     stream = io.BytesIO()
-    forth_and_back[0].save(
-        stream, "WEBP", save_all=True, append_images=forth_and_back[1:], duration=FRAME_MS, loop=0, quality=70
+    forwards_and_backwards[0].save(
+        stream, "WEBP", save_all=True, append_images=forwards_and_backwards[1:], duration=FRAME_MS, loop=0, quality=70
     )
     return stream.getvalue()
 
