@@ -241,7 +241,8 @@ FOLLAND = EFMethod(
 CAMUS_OFFICIAL = EFMethod(
     name="camus_official",
     label="biplane, CAMUS's one disc height",
-    definition="20 discs from 4CH and 2CH, ONE disc height for ED and ES, as in CAMUS's published numbers: gives a lower EF",
+    definition="20 discs from 4CH and 2CH, ONE disc height for ED and ES, as in CAMUS's published numbers: "
+    "gives a lower EF",
     views=("4CH", "2CH"),
     compute=camus_official,
 )

@@ -26,6 +26,7 @@ from echoforge_jax.report.overlays import Overlay, animation_webp, overlay_png
 from echoforge_jax.report.patient_table import patient_table
 from echoforge_jax.report.published import compare_with_paper
 from echoforge_jax.report.selection import Animation
+from echoforge_jax.report.style import for_light_and_dark
 
 PACKAGE, TEMPLATE, SCRIPT = "echoforge_jax.report", "template.html", "sort.js"
 PER_GROUP = 3  # overlays in each of the groups worst, median, best
@@ -144,7 +145,7 @@ def _wide_and_narrow(draw: Callable[..., bytes], *arguments: Any, **options: Any
 
 
 def _svg_uri(svg: bytes) -> str:
-    return _data_uri(figures.for_light_and_dark(svg), "image/svg+xml")
+    return _data_uri(for_light_and_dark(svg), "image/svg+xml")
 
 
 def _data_uri(content: bytes, kind: str) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import ndimage
 
 from echoforge_jax.evaluation.overlap import dice
-from echoforge_jax.report.figures import figure_bytes
+from echoforge_jax.report.style import figure_bytes
 
 REFERENCE, PREDICTION, BOTH = (0.0, 0.75, 0.25), (0.95, 0.15, 0.15), (1.0, 0.9, 0.1)
 FILL, LINE = 0.28, 0.9  # opacity

@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.rows import ef_pairs
 from echoforge_jax.evaluation.statistics import agreement, agreement_ci95
-from echoforge_jax.report.figures import COLOURS, STYLE, figure_bytes, regression_and_bland_altman
+from echoforge_jax.report.figures import regression_and_bland_altman
 from echoforge_jax.report.folder import read_patients
+from echoforge_jax.report.style import COLOURS, STYLE, figure_bytes
 from echoforge_jax.reproduction.pictures import by_difficulty, failures, feature_maps
 from echoforge_jax.reproduction.rows import CAMUS, EF_METHOD, FULL, TABLES
 from echoforge_jax.reproduction.speed import read_table2

@@ -13,15 +13,11 @@ from PIL import Image
 from echoforge_jax.evaluation.ejection_fraction import EF_METHODS
 from echoforge_jax.evaluation.rows import EFPairs
 from echoforge_jax.evaluation.scores import score_clips, score_ejection_fraction
-from echoforge_jax.report.figures import (
-    dice_by_phase_view,
-    for_light_and_dark,
-    learning_curves,
-    regression_and_bland_altman,
-)
+from echoforge_jax.report.figures import dice_by_phase_view, learning_curves, regression_and_bland_altman
 from echoforge_jax.report.overlays import animation_webp, overlay_grid, overlay_png, overlay_rgb
 from echoforge_jax.report.published import compare_with_paper
 from echoforge_jax.report.selection import Pictures, pick_animations, pick_curves, pick_overlays
+from echoforge_jax.report.style import for_light_and_dark
 from tests.helpers.reports import build, history, moving, overlay, scores
 
 PNG = b"\x89PNG"
