@@ -102,7 +102,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def configured(options: argparse.Namespace, dtype: str) -> Config:
-    """Returns the defaults of the method without pseudo-labels, as the flags say."""
+    """Returns the defaults of the method without pseudo-labels, as the flags say.
+
+    Args:
+        options: the command line.
+        dtype: type of the arithmetic.
+    """
     return replace(
         Config(),
         {
@@ -135,7 +140,13 @@ def random_batch(program: Program) -> Batch:
 
 
 def lower_both(config: Config, batch: Batch, mesh: Mesh) -> tuple[Candidate, Candidate]:
-    """Lowers this project's step and that of plain Linen, each with a state of its own."""
+    """Lowers this project's step and that of plain Linen, each with a state of its own.
+
+    Args:
+        config: the configuration of the step.
+        batch: the batch that both take.
+        mesh: the device mesh.
+    """
 
     def candidate(convolutions: ConvImplementation) -> Candidate:
         program = Program.build(config, mesh=mesh, steps_per_epoch=100, convolutions=convolutions)

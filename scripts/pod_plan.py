@@ -65,13 +65,26 @@ _OUT = flags.DEFINE_string("out", "docs/results/pods", "Names the folder of the 
 
 
 def configured(config: Config, chips: int) -> Config:
-    """Returns the configuration with a batch for that many chips."""
+    """Returns the configuration that is planned, as the flags say.
+
+    Args:
+        config: the configuration of the training.
+        chips: chips of the slice; each gets --clips_per_chip clips of the batch.
+    """
     small = SMALL if _MODEL.value == "small" else {}
     return replace(config, {**small, "model.pretrained": None, "data.batch_clips": _CLIPS.value * chips})
 
 
 def compile_step(config: Config, devices: list[Any]) -> Any:
-    """Compiles the step for the devices, with pseudo-labels where the configuration has them."""
+    """Compiles the step, with pseudo-labels where the configuration has them.
+
+    Args:
+        config: the configuration, with a batch for all devices.
+        devices: the devices, which need not exist (`jax.experimental.topologies`).
+
+    Raises:
+        ConfigError: the mesh or the batch does not fit the devices.
+    """
     mesh = sharding.make_mesh(config.training.mesh, devices)
     sharding.check_batch(mesh, config.data.batch_clips, config.training.accumulate)
     program = Program.build(config, mesh=mesh, steps_per_epoch=100)
@@ -80,7 +93,12 @@ def compile_step(config: Config, devices: list[Any]) -> Any:
 
 
 def plan(config: Config, topology: str) -> PlannedStep:
-    """Compiles the step for one topology and reads what the compiler says of it."""
+    """Compiles the step for one topology and reads what the compiler says of it.
+
+    Args:
+        config: the configuration of the training.
+        topology: the slice, e.g. "v5e:4x4".
+    """
     devices = list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
     config = configured(config, len(devices))
     began = time.monotonic()
@@ -132,6 +150,7 @@ def ticking(what: str) -> Iterator[None]:
 
 
 def main(_: list[str]) -> None:
+    """Plans every topology and prints the table of all plans."""
     with errors_as_messages():
         try:
             library = importlib.metadata.version("libtpu")
