@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from data_pipelines.files import write_atomically
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.weights.trained import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -36,7 +37,8 @@ def save_program(folder: Path, trained: Trained, *, frames: int) -> None:
     """
     if importlib.util.find_spec("flatbuffers") is None:
         raise ConfigError("--format=stablehlo needs flatbuffers: pip install echoforge_jax[stablehlo]")
-    network, size = EchoForge(trained.config.model), trained.config.data.size
+    network = EchoForge(trained.config.model, ConvImplementation.for_any_device())
+    size = trained.config.data.size
     (clips,) = jax.export.symbolic_shape("clips")
 
     def probabilities(image: Float[Array, "b t h w"]) -> Float[Array, "b t h w"]:

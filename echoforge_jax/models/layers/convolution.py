@@ -30,6 +30,8 @@ class ConvImplementation:
 
     Attributes:
         matrix_products_for_1x1: a 1x1 convolution is one matrix product over the channels; else XLA's convolution.
+        matrix_products_for_strided_1x1: the same for a 1x1 convolution with a stride, of the map with cells left out.
+            XLA's compiler for NVIDIA GPUs (seen in jax 0.11.2) ends the process where it fuses the two.
         max_pool_by_shifts: max pooling is the maximum of nine shifted maps, and cells that tie share the gradient;
             else XLA's `reduce_window`, where one of the tied cells gets the whole gradient.
         kernel_gradient_by_taps: on a CPU, the gradient of a kernel is one matrix product per tap (position in the
@@ -37,6 +39,7 @@ class ConvImplementation:
     """
 
     matrix_products_for_1x1: bool
+    matrix_products_for_strided_1x1: bool
     max_pool_by_shifts: bool
     kernel_gradient_by_taps: bool
 
@@ -45,12 +48,32 @@ class ConvImplementation:
         """Returns the fastest forms for this machine's CPU. Other devices run the first two at XLA's own speed."""
         # With AVX-512, XLA's kernel gradients reach 90 to 195 GFLOP/s and the taps (which copy their transposed maps)
         # 40 to 160; with AVX2 the taps are the faster ones.
-        return cls(matrix_products_for_1x1=True, max_pool_by_shifts=True, kernel_gradient_by_taps=not _cpu_has_avx512())
+        return cls(
+            matrix_products_for_1x1=True,
+            matrix_products_for_strided_1x1=jax.default_backend() == "cpu",
+            max_pool_by_shifts=True,
+            kernel_gradient_by_taps=not _cpu_has_avx512(),
+        )
+
+    @classmethod
+    def for_any_device(cls) -> ConvImplementation:
+        """Returns forms that every device compiles, for programs that run elsewhere."""
+        return cls(
+            matrix_products_for_1x1=True,
+            matrix_products_for_strided_1x1=False,
+            max_pool_by_shifts=True,
+            kernel_gradient_by_taps=False,
+        )
 
     @classmethod
     def plain(cls) -> ConvImplementation:
         """Returns XLA's own forms of everything, for comparison."""
-        return cls(matrix_products_for_1x1=False, max_pool_by_shifts=False, kernel_gradient_by_taps=False)
+        return cls(
+            matrix_products_for_1x1=False,
+            matrix_products_for_strided_1x1=False,
+            max_pool_by_shifts=False,
+            kernel_gradient_by_taps=False,
+        )
 
 
 @functools.cache
@@ -98,7 +121,10 @@ def convolve(
         stride: step of the kernel in both directions.
         implementation: the forms to compile.
     """
-    if len(kernel) == 1 and implementation.matrix_products_for_1x1:
+    by_product = implementation.matrix_products_for_1x1
+    if stride > 1:
+        by_product &= implementation.matrix_products_for_strided_1x1
+    if len(kernel) == 1 and by_product:
         return jax.lax.dot_general(x[:, ::stride, ::stride], kernel[0, 0], (((3,), (0,)), ((), ())))
     if implementation.kernel_gradient_by_taps and x.shape[-1] >= MIN_CHANNELS_BY_TAPS:
         return _convolve_with_gradient_by_taps(x, kernel, stride)

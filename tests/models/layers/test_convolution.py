@@ -1,5 +1,6 @@
 """The forms that stand in for XLA's convolution and pooling give its values and gradients."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -10,11 +11,11 @@ import pytest
 from echoforge_jax.models.layers.convolution import Conv, ConvImplementation, convolve, max_pool
 from tests.helpers.oracles import float32
 
+PLAIN, ANY_DEVICE = ConvImplementation.plain(), ConvImplementation.for_any_device()
 IMPLEMENTATIONS = [
-    ConvImplementation(matrix_products_for_1x1=True, max_pool_by_shifts=True, kernel_gradient_by_taps=by_taps)
+    dataclasses.replace(ANY_DEVICE, matrix_products_for_strided_1x1=True, kernel_gradient_by_taps=by_taps)
     for by_taps in (False, True)
 ]
-PLAIN = ConvImplementation.plain()
 
 
 def test_this_machine_gets_one_of_the_tested_implementations():
@@ -23,7 +24,9 @@ def test_this_machine_gets_one_of_the_tested_implementations():
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=["XLA's kernel gradient", "by taps"])
 @pytest.mark.parametrize("side", [8, 9])
-@pytest.mark.parametrize(("size", "stride", "channels"), [(3, 1, 64), (3, 2, 64), (3, 1, 4), (7, 2, 3), (1, 1, 16)])
+@pytest.mark.parametrize(
+    ("size", "stride", "channels"), [(3, 1, 64), (3, 2, 64), (3, 1, 4), (7, 2, 3), (1, 1, 16), (1, 2, 16)]
+)
 def test_convolution_and_its_gradients_equal_xla(
     size: int, stride: int, channels: int, side: int, implementation: ConvImplementation
 ):
@@ -38,6 +41,16 @@ def test_convolution_and_its_gradients_equal_xla(
 
     ours, xla = jax.jit(lambda *args: [value_and_gradients(*args, i) for i in (implementation, PLAIN)])(kernel, x)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), ours, xla)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "form"), [(IMPLEMENTATIONS[0], "dot_general"), (ANY_DEVICE, "conv_general")]
+)
+def test_a_strided_1x1_convolution_is_a_product_on_a_cpu_alone(implementation: ConvImplementation, form: str):
+    """XLA's compiler for GPUs ends the process where it fuses a strided slice into a matrix product."""
+    x, kernel = float32(np.ones((1, 8, 8, 4))), float32(np.ones((1, 1, 4, 3)))
+    program = str(jax.make_jaxpr(lambda x, kernel: convolve(x, kernel, 2, implementation))(x, kernel))
+    assert form in program and ("slice" in program) == (form == "dot_general")
 
 
 @pytest.mark.parametrize("side", [6, 7])
