@@ -168,8 +168,11 @@ def test_the_last_checkpoints_and_the_best_are_kept(finished: Path, run_config: 
     assert [int(p.name) for p in (finished / "best").iterdir() if p.name.isdigit()] == [best["step"]]
     best_network = Trained.load(finished / "inference")
     assert best_network.card["step"] == best["step"] and best_network.config == run_config
-    size = lambda folder: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    assert size(finished / "inference") < 0.5 * size(finished / "checkpoints" / "6")
+    sizes = [
+        sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        for folder in (finished / "inference", finished / "checkpoints" / "6")
+    ]
+    assert sizes[0] < 0.5 * sizes[1]
 
 
 def test_streaming_equals_the_whole_clip_and_no_reference_is_read(finished: Path):
