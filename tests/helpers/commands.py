@@ -59,7 +59,8 @@ def _own_flags() -> Iterator[None]:
         yield
     finally:
         for name in set(values) - kept:
-            delattr(values, name)
+            if values.find_module_defining_flag(name) not in sys.modules:  # of the command, not of what it imported
+                delattr(values, name)
         for name, flag in aside.items():
             values[name] = flag
             values.register_flag_by_module(modules[name], flag)
