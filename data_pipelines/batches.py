@@ -20,10 +20,10 @@ from jaxtyping import Int64
 from data_pipelines.augment import augment
 from data_pipelines.batch import Batch
 from data_pipelines.errors import DataError
+from data_pipelines.lazy_clips import LazyClips
 from data_pipelines.records import VIEWS, SampledClip, UnlabelledCine, cavity_mask
 from data_pipelines.sampling import draw_half_cycle
 from data_pipelines.settings import Augmentation
-from data_pipelines.store.lazy_clips import LazyClips
 
 AnyClip = SampledClip | UnlabelledCine
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-import jax
 import rich.console
 import rich.progress
 from absl import flags, logging
@@ -48,7 +47,7 @@ def errors_as_messages() -> Iterator[None]:
         print("\nstopped", file=sys.stderr)
         sys.exit(KILLED_BY_USER)
     except Exception:
-        if not jax.distributed.is_initialized():
+        if not processes.has_joined():
             raise
         traceback.print_exc()
         sys.stderr.flush()
@@ -94,7 +93,7 @@ def _with_config_paths(arguments: list[str]) -> list[str]:
 
 def _stop(error: Exception, code: int) -> NoReturn:
     print(f"error: {error}", file=sys.stderr, flush=True)
-    if jax.distributed.is_initialized():
+    if processes.has_joined():
         os._exit(code)  # the other processes must know at once: an ordinary exit would wait for them
     sys.exit(code)
 

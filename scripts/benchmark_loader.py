@@ -22,10 +22,10 @@ from absl import app, flags
 from data_pipelines import prepare, store
 from data_pipelines.augment import augment
 from data_pipelines.batches import Stream, TrainingBatches
+from data_pipelines.lazy_clips import LazyClips
 from data_pipelines.records import SampledClip
 from data_pipelines.sampling import sample_clip
 from data_pipelines.settings import Augmentation
-from data_pipelines.store.lazy_clips import LazyClips
 
 _CLIPS = flags.DEFINE_integer("clips", 200, "Number of clips that each measurement draws.")
 _LONG_RUN = flags.DEFINE_integer("long_run", 0, "Number of clips of the measurement of memory; 0 leaves it out.")

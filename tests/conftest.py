@@ -13,7 +13,7 @@ _FLAGS = (os.environ.get("XLA_FLAGS", ""), FAST_COMPILATION, "--xla_force_host_p
 os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "xla"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"  # small programs are compiled again by many tests
 
 import jax
 from jaxtyping import install_import_hook

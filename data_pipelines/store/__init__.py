@@ -1,7 +1,7 @@
 """Prepared stores: clips as ArrayRecord files that open fast and are read record by record.
 
 `shards` holds the format of a record and of a shard, `builder` and `data_sets` the TFDS builders, `preparation` the
-preparation that can be interrupted, `stored_clips` what opens a store, `lazy_clips` a training from it.
+preparation that can be interrupted, `stored_clips` what opens a store. `data_pipelines.lazy_clips` trains from one.
 """
 
 from data_pipelines.store.builder import PREPARATION, SKIPPED, VERSION, ClipBuilder, NotPrepared, builder_dir

@@ -39,5 +39,5 @@ def join_cluster(run_folder: Path) -> None:
     launch = None
     if _COORDINATOR.value:
         launch = launch_by_hand(_COORDINATOR.value, processes=_PROCESSES.value, process=_PROCESS_ID.value)
-    patience = Patience(_LAUNCH_TIMEOUT_S.value, _HEARTBEAT_S.value)
+    patience = Patience(float(_LAUNCH_TIMEOUT_S.value), _HEARTBEAT_S.value)
     start(cast(Mode, _DISTRIBUTED.value), run_folder, launch=launch, patience=patience)

@@ -16,6 +16,11 @@ from jax.experimental import multihost_utils
 T = TypeVar("T")
 
 
+def has_joined() -> bool:
+    """Tells whether this process has joined a run over several processes."""
+    return jax.distributed.is_initialized()
+
+
 def is_main() -> bool:
     """Tells whether this process writes logs and results."""
     return jax.process_index() == 0

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, allocate_rows, labelled_patients
+from data_pipelines.lazy_clips import LazyClips, open_lazily
 from data_pipelines.propagation import propagate
 from data_pipelines.records import Clip, SampledClip, summarise_skipped
 from data_pipelines.sampling import resize_cine, sample_clip
 from data_pipelines.source import Source, StoreSource, load_split, open_source
-from data_pipelines.store.lazy_clips import LazyClips, open_lazily
 from echoforge_jax.config import Config, DataConfig, MixConfig
 from echoforge_jax.console import progress_bar, say
 from echoforge_jax.errors import ConfigError

@@ -34,62 +34,75 @@ SMALL = {
 }
 
 
+def free_port() -> int:
+    """Returns a port that no process listens on."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
 class Job:
-    """`processes` processes of one training, with `devices / processes` devices each, or, where `evaluate` gives
-    arguments, of the evaluation of one; `environments` holds further variables of single processes."""
+    """A training, or an evaluation of one, in processes of its own.
+
+    Args:
+        workdir: folder of the training.
+        processes: how many processes share it.
+        devices: how many CPU devices they hold together.
+        environments: further variables of single processes, by their number.
+        evaluate: flags of `echoforge_jax.evaluate`, which is then started; None for a training.
+        report: whether the report is drawn, which takes a third of the time.
+        changes: fields of the configuration that differ from `SMALL`.
+    """
 
     def __init__(
         self,
         workdir: Path,
         processes: int = 1,
         devices: int = 4,
+        *,
         environments: Mapping[int, Mapping[str, str]] = MappingProxyType({}),
-        evaluate: Sequence[str] = (),
-        **changes,
+        evaluate: Sequence[str] | None = None,
+        report: bool = False,
+        **changes: object,
     ):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
-        fields = SMALL | changes
-        command = [sys.executable, "-m", "echoforge_jax.evaluate", f"--workdir={workdir}", *evaluate]
-        if not evaluate:
-            command[2:] = ["echoforge_jax.train", "--config=configs/quickstart.py", f"--workdir={workdir}"]
-            command += [f"--config.{name}={value}" for name, value in fields.items()]
-        together = [f"--coordinator=localhost:{port}", f"--processes={processes}", "--heartbeat_s=30"]
-        together = together if processes > 1 else []
-        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {
-            "XLA_FLAGS": f"{FAST_COMPILATION} --xla_force_host_platform_device_count={devices // processes}"
-        }
+        start = [sys.executable, "-m", *([] if report else ["tests.helpers.without_report"])]
+        if evaluate is not None:
+            command = [*start, "echoforge_jax.evaluate", f"--workdir={workdir}", *evaluate]
+        else:
+            command = [*start, "echoforge_jax.train", "--config=configs/quickstart.py", f"--workdir={workdir}"]
+            command += [f"--config.{name}={value}" for name, value in (SMALL | changes).items()]
+        if processes > 1:
+            command += [f"--coordinator=localhost:{free_port()}", f"--processes={processes}", "--heartbeat_s=30"]
+        flags = f"{FAST_COMPILATION} --xla_force_host_platform_device_count={devices // processes}"
         self.processes = [
             subprocess.Popen(
-                [*command, *together, *([f"--process_id={i}"] if together else [])],
+                [*command, *([f"--process_id={number}"] if processes > 1 else [])],
                 cwd=REPOSITORY,
-                env={**environment, **environments.get(i, {})},
+                env={**os.environ, "XLA_FLAGS": flags, **environments.get(number, {})},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            for i in range(processes)
+            for number in range(processes)
         ]
-
         self.printed = [""] * processes
 
     def wait(self) -> list[str]:
-        """What each process printed, when all have ended."""
+        """Waits until all processes have ended and returns what each printed."""
         try:
-            for place, process in enumerate(self.processes):
+            for number, process in enumerate(self.processes):
                 if process.stdout is not None and not process.stdout.closed:
-                    self.printed[place] = process.communicate(timeout=400)[0]
+                    self.printed[number] = process.communicate(timeout=900)[0]
             return self.printed
         finally:
             for process in self.processes:
                 process.kill()
 
-    def kill(self, place: int = 0) -> str:
-        """Kills one process (SIGKILL); what it had printed."""
-        self.processes[place].kill()
-        self.printed[place] = self.processes[place].communicate()[0]
-        return self.printed[place]
+    def kill(self, number: int = 0) -> str:
+        """Kills one process (SIGKILL) and returns what it had printed."""
+        self.processes[number].kill()
+        self.printed[number] = self.processes[number].communicate()[0]
+        return self.printed[number]
 
     @property
     def codes(self) -> list[int]:
@@ -100,8 +113,8 @@ def losses(workdir: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in read_metrics(workdir) if line["kind"] == "train"}
 
 
-def wait_for_step(job: Job, workdir: Path, step: int, seconds: float = 300) -> None:
-    """Returns when that step has been logged, or a process has ended, or time is up."""
+def wait_for_step(job: Job, workdir: Path, step: int, seconds: float = 900) -> None:
+    """Waits until that step has been logged, or a process has ended, or time is up."""
     deadline = time.monotonic() + seconds
     while max(losses(workdir), default=0) < step and time.monotonic() < deadline:
         if any(process.poll() is not None for process in job.processes):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import numpy as np
+import pytest
+from jax.sharding import Mesh
 
 from data_pipelines.batch import Batch
 from echoforge_jax.config import Config, replace
 from echoforge_jax.distributed import sharding
+from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.training import loop
 from echoforge_jax.training.program import Program
+from echoforge_jax.training.validation import Validator
 
 
 def disc_batch(clips: int = 4, frames: int = 3, size: int = 32, seed: int = 0) -> Batch:
@@ -83,3 +90,34 @@ class Trainer:
             state, metrics = self.step(state, sharding.put_batch(batch, self.program.mesh))
             history.append({name: float(value) for name, value in metrics.items()})
         return state, history
+
+
+def share_compiled_parts(patch: pytest.MonkeyPatch) -> None:
+    """Lets trainings in this process use the compiled parts of an earlier one that differs in `max_steps` alone.
+
+    Every training builds a program of its own otherwise, and traces and compiles it anew.
+    """
+    build, programs = Program.build, {}
+    score, scores = Validator.__init__, {}
+
+    def build_once(
+        config: Config, *, mesh: Mesh | None = None, trained_variables: Any = None, **changes: int
+    ) -> Program:
+        if trained_variables is not None:
+            return build(config, mesh=mesh, trained_variables=trained_variables, **options)
+        key = replace(config, {"training.max_steps": None}), mesh, *options.items()
+        if key not in programs:
+            programs[key] = build(config, mesh=mesh, **options)
+            for part in ("objective", "shapes", "shardings", "refresh", "_steps"):
+                getattr(programs[key], part)
+        shared = copy.copy(programs[key])
+        object.__setattr__(shared, "config", config)
+        return shared
+
+    def validate_once(self: Validator, network: EchoForge, *arguments: Any, mesh: Mesh, **options: Any) -> None:
+        score(self, network, *arguments, mesh=mesh, **options)
+        self._score = scores.setdefault((network, mesh), self._score)
+
+    patch.setattr(Program, "build", build_once)
+    patch.setattr(Validator, "__init__", validate_once)
+    patch.setattr(loop, "count_cost", functools.cache(loop.count_cost))

@@ -15,6 +15,7 @@ from echoforge_jax.console import FAILED
 from echoforge_jax.distributed.launch import Launch, Runtime, check_launch, find_launch, launch_by_hand
 from echoforge_jax.distributed.start import PRESENCE, describe_presence, exit_if_process_lost, read_presence, start
 from echoforge_jax.errors import LAUNCH, CheckpointError, LaunchError
+from tests.helpers.jobs import free_port
 
 SLURM = {
     "SLURM_JOB_ID": "7",
@@ -123,10 +124,7 @@ def _start(
 
 
 def test_a_missing_process_is_named_after_the_time_out(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    done = _start(tmp_path, 3, 0, port, 5, https_proxy="http://nowhere:1")
+    done = _start(tmp_path, 3, 0, free_port(), 5, https_proxy="http://nowhere:1")
     assert done.returncode == LAUNCH
     assert "2 of 3 processes are missing: [1, 2]" in done.stderr and f"0 ({socket.gethostname()})" in done.stderr
     assert "https_proxy" in done.stderr and "Traceback" not in done.stderr
@@ -150,10 +148,7 @@ def test_only_what_says_that_another_is_gone_is_taken_for_a_lost_process(monkeyp
 
 
 def test_a_bug_in_one_of_several_processes_ends_it_at_once_with_its_trace(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    done = _start(tmp_path, 1, 0, port, 20, "raise ZeroDivisionError('a bug')")
+    done = _start(tmp_path, 1, 0, free_port(), 20, "raise ZeroDivisionError('a bug')")
     assert done.returncode == FAILED and "ZeroDivisionError: a bug" in done.stderr
 
 

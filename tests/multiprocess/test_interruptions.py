@@ -15,7 +15,6 @@ from echoforge_jax import errors
 from echoforge_jax.weights.inference_folder import load_inference
 from tests.helpers.jobs import Job, losses, wait_for_step
 
-ONE = {"devices": 1, "training.epochs": 3}
 # A disk that is full as soon as the second step is saved, for one process.
 FULL = """
 import pathlib, shutil, types
@@ -23,15 +22,6 @@ usage = shutil.disk_usage
 full = lambda root: (pathlib.Path(root) / "checkpoints/2").exists()
 shutil.disk_usage = lambda root: types.SimpleNamespace(free=0) if full(root) else usage(root)
 """
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory) -> Path:
-    workdir = tmp_path_factory.mktemp("straight") / "run"
-    job = Job(workdir, **ONE)
-    printed = job.wait()
-    assert job.codes == [errors.OK], printed
-    return workdir
 
 
 def saved_steps(workdir: Path) -> list[int]:
@@ -55,25 +45,25 @@ def kill_while_saving(job: Job, checkpoints: Path) -> None:
 def test_three_kills_change_nothing(straight: Path, tmp_path: Path):
     """One while a checkpoint is being written, one at a random moment, one after a step."""
     workdir, moments = tmp_path / "run", random.Random(7)
-    job = Job(workdir, **ONE)
+    job = Job(workdir)
     wait_for_step(job, workdir, 1)
     kill_while_saving(job, workdir / "checkpoints")
     for _ in range(2):
         if not half_written(workdir):  # it was just whole
-            kill_while_saving(Job(workdir, **ONE), workdir / "checkpoints")
+            kill_while_saving(Job(workdir), workdir / "checkpoints")
     torn = half_written(workdir)
     assert torn, "no kill came while a checkpoint was half-written"
-    job = Job(workdir, **ONE)
+    job = Job(workdir)
     before = max(losses(workdir))
     wait_for_step(job, workdir, before + 1)
     time.sleep(moments.uniform(0, 0.3))
     printed = job.kill()
     for name in torn:
         assert f"{name} was being written when an earlier run ended" in printed, printed
-    job = Job(workdir, **ONE)
+    job = Job(workdir)
     wait_for_step(job, workdir, max(losses(workdir)) + 1)
     job.kill()
-    job = Job(workdir, **ONE)
+    job = Job(workdir)
     (printed,) = job.wait()
     assert job.codes == [errors.OK], printed
     assert losses(workdir) == losses(straight) and not half_written(workdir)
@@ -90,7 +80,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight: Pat
     last = workdir / "checkpoints" / str(steps[-1])
     for data in (last / "state").glob("**/d/*"):
         data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
-    job = Job(workdir, 2, **ONE | {"devices": 2, "data.root": straight / "simulated"})
+    job = Job(workdir, 2, **{"data.root": straight / "simulated"})
     printed, _ = job.wait()
     assert job.codes == [errors.OK] * 2, job.printed
     assert f"{last} cannot be read" in printed and f"resumed from step {steps[-2]}" in printed

@@ -19,26 +19,18 @@ shutil.disk_usage = lambda root: (time.sleep(1), usage(root))[1]
 """
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory) -> Path:
-    """One process with all four devices, from start to report."""
-    workdir = tmp_path_factory.mktemp("one") / "run"
-    job = Job(workdir)
-    printed = job.wait()
-    assert job.codes == [errors.OK], printed
-    return workdir
-
-
 def test_an_evaluation_is_shared_unevenly_and_scores_each_frame_once(straight: Path, tmp_path: Path):
     """Eight clips over three processes, four to a batch."""
-    found = {}
-    for processes in (1, 3):
-        out = tmp_path / f"by {processes}"
-        job = Job(straight, processes, devices=processes, evaluate=["--split=train", f"--out={out}"])
+    outputs = {processes: tmp_path / f"by {processes}" for processes in (1, 3)}
+    jobs = {
+        processes: Job(straight, processes, devices=processes, evaluate=["--split=train", f"--out={out}"])
+        for processes, out in outputs.items()
+    }
+    for processes, job in jobs.items():
         printed = job.wait()
         assert job.codes == [errors.OK] * processes, printed
         assert "mDice" in printed[0] and all("mDice" not in text for text in printed[1:])
-        found[processes] = rows(out)
+    found = {processes: rows(out) for processes, out in outputs.items()}
     assert [key(row) for row in found[3]] == [key(row) for row in found[1]]
     assert len({key(row) for row in found[1]}) == len(found[1]) > 30
     for ours, theirs in zip(found[3], found[1], strict=True):

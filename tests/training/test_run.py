@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -30,9 +31,17 @@ from echoforge_jax.training.restore import load_last
 from echoforge_jax.training.run_folder import claim
 from echoforge_jax.training.run_log import read_metrics
 from echoforge_jax.weights.trained import Trained
+from tests.helpers.commands import run_command
+from tests.helpers.jobs import REPOSITORY
+from tests.helpers.trainer import share_compiled_parts
 from tests.helpers.xla import FAST_COMPILATION
 
-REPOSITORY = Path(__file__).parents[2]
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        share_compiled_parts(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -159,8 +168,11 @@ def test_the_last_checkpoints_and_the_best_are_kept(finished: Path, run_config: 
     assert [int(p.name) for p in (finished / "best").iterdir() if p.name.isdigit()] == [best["step"]]
     best_network = Trained.load(finished / "inference")
     assert best_network.card["step"] == best["step"] and best_network.config == run_config
-    size = lambda folder: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    assert size(finished / "inference") < 0.5 * size(finished / "checkpoints" / "6")
+    sizes = [
+        sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        for folder in (finished / "inference", finished / "checkpoints" / "6")
+    ]
+    assert sizes[0] < 0.5 * sizes[1]
 
 
 def test_streaming_equals_the_whole_clip_and_no_reference_is_read(finished: Path):
@@ -285,8 +297,8 @@ def test_a_batch_the_devices_cannot_share_is_refused(run_config: Config, tmp_pat
         train(bad, tmp_path)
 
 
-def _command(workdir: Path, config: Config, *more: str) -> list[str]:
-    """The training command for a small run on one device."""
+def _flags(workdir: Path, config: Config) -> list[str]:
+    """The flags of a small run on one device."""
     m, d = config.model, config.data
     flags = {
         "data.root": d.root,
@@ -301,13 +313,9 @@ def _command(workdir: Path, config: Config, *more: str) -> list[str]:
         "training.checkpoint_every_epochs": 50,
     }
     return [
-        sys.executable,
-        "-m",
-        "echoforge_jax.train",
         "--config=configs/camus_semi.py",
         f"--workdir={workdir}",
         *(f"--config.{name}={value}" for name, value in flags.items()),
-        *more,
     ]
 
 
@@ -318,7 +326,7 @@ def _environment() -> dict[str, str]:
 
 def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_config: Config, tmp_path: Path):
     workdir = tmp_path / "run"
-    command = _command(workdir, run_config)
+    command = [sys.executable, "-m", "echoforge_jax.train", *_flags(workdir, run_config)]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=_environment(), stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 300
@@ -353,14 +361,6 @@ def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_confi
     ],
 )
 def test_the_command_refuses_with_a_message_and_a_code(flags, message: str, run_config: Config, tmp_path: Path):
-    done = subprocess.run(
-        [*_command(tmp_path / "run", run_config), *flags],
-        cwd=REPOSITORY,
-        env=_environment(),
-        text=True,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert message in done.stderr and "Traceback" not in done.stderr
-    assert done.returncode == errors.USAGE
+    ended = run_command("echoforge_jax.train", *_flags(tmp_path / "run", run_config), *flags)
+    assert message in ended.err and "Traceback" not in ended.err
+    assert ended.code == errors.USAGE

@@ -9,11 +9,11 @@ import pytest
 from data_pipelines import prepare
 from data_pipelines.batches import TrainingBatches, allocate_rows
 from data_pipelines.formats import camus
+from data_pipelines.lazy_clips import LazyClips, open_lazily
 from data_pipelines.sampling import sample_clip
 from data_pipelines.settings import Augmentation
 from data_pipelines.source import EmptySplit, LoadedSplit, StoreSource, load_split
 from data_pipelines.store.builder import NotPrepared
-from data_pipelines.store.lazy_clips import LazyClips, open_lazily
 from echoforge_jax.training.data import withhold_labels
 from tests.helpers.clips import make_clip
 
