@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from unittest import mock
 
 import numpy as np
 from scipy import ndimage
@@ -63,13 +64,9 @@ def cropping_changes_nothing(case: Case, frame: int) -> bool:
     """
     spacing = case.clip.spacing_mm or (1.0, 1.0)
     masks = case.prediction[frame] > 0, case.clip.label_map[frame] > 0
-    bounding_box = surface._bounding_box
     cropped = surface.surface_distances(*masks, spacing)
-    surface._bounding_box = lambda mask: (slice(None), slice(None))
-    try:
+    with mock.patch.object(surface, "_bounding_box", return_value=(slice(None), slice(None))):
         return cropped == surface.surface_distances(*masks, spacing)
-    finally:
-        surface._bounding_box = bounding_box
 
 
 def main() -> None:

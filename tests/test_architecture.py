@@ -49,7 +49,6 @@ ONE_HOME = {
     "pydicom": {"data_pipelines.formats.cine.dicom"},
 }
 """A library and the only modules that name it."""
-UNFINISHED = pytest.mark.xfail(strict=True, reason="true when the rebuilt parts are merged")
 
 
 def test_every_module_stands_on_a_floor_and_imports_from_its_own_or_a_lower_one():
@@ -109,7 +108,6 @@ def test_meshes_and_shardings_are_made_in_one_module():
     assert made == {"echoforge_jax.distributed.sharding"}
 
 
-@UNFINISHED
 def test_no_function_is_a_named_lambda_and_no_line_escapes_the_formatter():
     assert [
         f"{file.relative_to(REPOSITORY)}:{node.lineno}"
