@@ -54,12 +54,12 @@ def _own_flags() -> Iterator[None]:
     aside = {name: values[name] for name, module in modules.items() if _of_a_command(module)}
     for name in aside:
         delattr(values, name)
-    kept = set(values)
+    kept, imported = set(values), set(sys.modules)
     try:
         yield
     finally:
         for name in set(values) - kept:
-            if values.find_module_defining_flag(name) not in sys.modules:  # of the command, not of what it imported
+            if values.find_module_defining_flag(name) not in sys.modules.keys() - imported:  # not of what it imported
                 delattr(values, name)
         for name, flag in aside.items():
             values[name] = flag

@@ -101,7 +101,7 @@ def share_compiled_parts(patch: pytest.MonkeyPatch) -> None:
     score, scores = Validator.__init__, {}
 
     def build_once(
-        config: Config, *, mesh: Mesh | None = None, trained_variables: Any = None, **changes: int
+        config: Config, *, mesh: Mesh | None = None, trained_variables: Any = None, **options: Any
     ) -> Program:
         if trained_variables is not None:
             return build(config, mesh=mesh, trained_variables=trained_variables, **options)

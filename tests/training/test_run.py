@@ -4,9 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,9 +29,8 @@ from echoforge_jax.training.run_folder import claim
 from echoforge_jax.training.run_log import read_metrics
 from echoforge_jax.weights.trained import Trained
 from tests.helpers.commands import run_command
-from tests.helpers.jobs import REPOSITORY
+from tests.helpers.jobs import Job, wait_for_step
 from tests.helpers.trainer import share_compiled_parts
-from tests.helpers.xla import FAST_COMPILATION
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +40,7 @@ def compiled_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cohort(tmp_path_factory) -> Path:
     """Six simulated patients: 4 train (8 clips), 1 validation, 1 test."""
     root = tmp_path_factory.mktemp("cohort")
@@ -52,7 +48,7 @@ def cohort(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run_config(tiny_config: Config, cohort: Path) -> Config:
     """Three epochs of two steps, pseudo-labels from the second: both compiled steps and two refreshes."""
     return replace(
@@ -67,8 +63,8 @@ def run_config(tiny_config: Config, cohort: Path) -> Config:
     )
 
 
-@pytest.fixture(scope="session")
-def finished(run_config: Config, tmp_path_factory) -> Path:
+@pytest.fixture(scope="module")
+def finished(compiled_once: None, run_config: Config, tmp_path_factory) -> Path:
     """One uninterrupted run with its evaluation."""
     workdir = tmp_path_factory.mktemp("runs") / "straight"
     assert run(run_config, workdir) is Outcome.FINISHED
@@ -136,7 +132,7 @@ def test_a_run_leaves_everything_a_reader_needs(finished: Path, run_config: Conf
 
 def test_slow_input_is_said_and_steps_can_be_traced(run_config: Config, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "SLOW_INPUT", -1.0)
-    train(replace(run_config, {"training.max_steps": 2}), tmp_path, profile=StepRange(1, 2))
+    train(replace(run_config, {"training.max_steps": 2}), tmp_path, profile=StepRange(2, 2))  # the first step compiles
     assert "slow input: the device waited for data" in capsys.readouterr().err
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
@@ -297,70 +293,32 @@ def test_a_batch_the_devices_cannot_share_is_refused(run_config: Config, tmp_pat
         train(bad, tmp_path)
 
 
-def _flags(workdir: Path, config: Config) -> list[str]:
-    """The flags of a small run on one device."""
-    m, d = config.model, config.data
-    flags = {
-        "data.root": d.root,
-        "data.size": d.size,
-        "data.frames": d.frames,
-        "training.epochs": 50,
-        "model.encoder_depth": 18,
-        "model.encoder_width": m.encoder_width,
-        "model.channels": m.channels,
-        "model.heads": m.heads,
-        "model.decoder_layers": m.decoder_layers,
-        "training.checkpoint_every_epochs": 50,
-    }
-    return [
-        "--config=configs/camus_semi.py",
-        f"--workdir={workdir}",
-        *(f"--config.{name}={value}" for name, value in flags.items()),
-    ]
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return {**kept, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": FAST_COMPILATION}
-
-
-def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(run_config: Config, tmp_path: Path):
+def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(tmp_path: Path):
     workdir = tmp_path / "run"
-    command = [sys.executable, "-m", "echoforge_jax.train", *_flags(workdir, run_config)]
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=_environment(), stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 300
-        while len(read_metrics(workdir)) < 2 and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        _, printed = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == errors.INTERRUPTED, printed
+    seldom = {"training.epochs": 50, "training.checkpoint_every_epochs": 50, "training.checkpoint_every_steps": None}
+    job = Job(workdir, devices=1, **seldom)
+    wait_for_step(job, workdir, 2)
+    job.processes[0].send_signal(signal.SIGTERM)
+    (printed,) = job.wait()
+    assert job.codes == [errors.INTERRUPTED], printed
     assert "stopped and saved at step" in printed
-    saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
-    again = subprocess.run(
-        [*command, f"--config.training.max_steps={saved + 1}"],
-        cwd=REPOSITORY,
-        env=_environment(),
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    assert again.returncode == errors.INTERRUPTED, again.stderr
-    assert f"resumed from step {saved}" in again.stderr and f"saved at step {saved + 1}" in again.stderr
+    (saved,) = (int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+    again = Job(workdir, devices=1, **seldom, **{"training.max_steps": saved + 1})
+    (printed,) = again.wait()
+    assert again.codes == [errors.INTERRUPTED], printed
+    assert f"resumed from step {saved}" in printed and f"saved at step {saved + 1}" in printed
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("field", "message"),
     [
-        (["--config.data.root=nowhere/at_all"], "nowhere/at_all"),
-        (["--config.model.pretrained=missing.safetensors"], "missing.safetensors"),
-        (["--config.data.sise=3"], "sise"),
+        ("data.root=nowhere/at_all", "nowhere/at_all"),
+        ("model.pretrained=missing.safetensors", "missing.safetensors"),
+        ("data.sise=3", "sise"),
     ],
 )
-def test_the_command_refuses_with_a_message_and_a_code(flags, message: str, run_config: Config, tmp_path: Path):
-    ended = run_command("echoforge_jax.train", *_flags(tmp_path / "run", run_config), *flags)
+def test_the_command_refuses_with_a_message_and_a_code(field: str, message: str, cohort: Path, tmp_path: Path):
+    flags = "--config=camus_semi", f"--workdir={tmp_path / 'run'}", f"--config.data.root={cohort}"
+    ended = run_command("echoforge_jax.train", *flags, f"--config.{field}")
     assert message in ended.err and "Traceback" not in ended.err
     assert ended.code == errors.USAGE
