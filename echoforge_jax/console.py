@@ -17,6 +17,7 @@ from absl import flags, logging
 
 from data_pipelines.errors import DataError
 from echoforge_jax.config.files import resolve_flag
+from echoforge_jax.config.renamed import with_numeric_none
 from echoforge_jax.distributed import processes
 from echoforge_jax.errors import FAILED, KILLED_BY_USER, OK, STORAGE, USAGE, ConfigError, EchoForgeError
 from echoforge_jax.flags_help import HELP_FLAGS, help_text
@@ -64,7 +65,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
         print(help_text())
         sys.exit(OK)
     try:
-        return flags.FLAGS(_with_config_paths(arguments))
+        return flags.FLAGS(_with_config_paths([with_numeric_none(argument) for argument in arguments]))
     except flags.Error as error:
         text = re.sub(
             r"Error whilst parsing config file:.*\n(?:[\w.]*ConfigError|ValueError): ", "", str(error), flags=re.DOTALL

@@ -36,9 +36,8 @@ file has a function `get_config()`, which starts from `default_config()` and cha
 files in `configs/` are examples. A field that does not exist, a value of another type and values
 that cannot go together are refused with a message that names the field.
 
-`None` means "off" or "not given". A command line cannot say `None`. There, 0 switches a number off
-(`--config.optimizer.ema_decay=0`), and `--config.pseudo_labels.strategy=none` trains on labelled
-frames alone.
+`None` means "off" or "not given". On the command line it is spelled `none`, for example
+`--config.pseudo_labels.strategy=none` or `--config.optimizer.ema_decay=none`.
 """
 CLI_INTRO = """# Commands
 

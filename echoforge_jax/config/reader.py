@@ -17,11 +17,9 @@ from typing import Any, Literal
 import ml_collections
 from ml_collections import config_dict
 
-from echoforge_jax.config.renamed import rename_fields
+from echoforge_jax.config.renamed import NONE_TEXTS, rename_fields
 from echoforge_jax.config.schema import Config
 from echoforge_jax.errors import ConfigError
-
-NONE_TEXTS = ("none", "None")  # how a command line spells None
 
 
 def default_config() -> ml_collections.ConfigDict:

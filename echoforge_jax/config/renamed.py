@@ -49,6 +49,7 @@ RETIRED = {  # fields of experiments that gave nothing (docs/results), with the 
 }
 RETIRED_WITHOUT_EFFECT = ("semi.surroundings_weight",)  # weights of an experiment that is off
 LAST_COMMIT_WITH_RETIRED = "3c61959"
+NONE_TEXTS = ("none", "None")  # how a command line spells None
 
 
 def rename_fields(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +76,16 @@ def rename_fields(flat: Mapping[str, Any]) -> dict[str, Any]:
         name = RENAMED.get(name) or (f"{RENAMED_SECTIONS[section]}.{field}" if section in RENAMED_SECTIONS else name)
         fields[name] = _without_former_off_value(name, value)
     return fields
+
+
+def with_numeric_none(argument: str) -> str:
+    """Turns `--config.FIELD=none` of a number that may be None into the value that earlier versions had for "off".
+
+    (The parser of the command line reads a number there and knows no None.) Other arguments pass unchanged.
+    """
+    flag, _, value = argument.partition("=")
+    former = FORMER_OFF_VALUES.get(flag.lstrip("-").removeprefix("config."), "")
+    return f"{flag}={former}" if value in NONE_TEXTS and not isinstance(former, str) else argument
 
 
 def _without_former_off_value(name: str, value: Any) -> Any:

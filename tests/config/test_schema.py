@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from echoforge_jax.config import Config, MixConfig, default_config, flatten, read_config, replace, stored_form
-from echoforge_jax.config.renamed import RENAMED, RETIRED, rename_fields
+from echoforge_jax.config.renamed import RENAMED, RETIRED, rename_fields, with_numeric_none
 from echoforge_jax.config.strategy import STRATEGIES
 from echoforge_jax.errors import ConfigError
 
@@ -32,6 +32,13 @@ def test_optional_fields_keep_their_type_in_a_config_dict():
 def test_a_command_line_can_say_none(text: str):
     changes = {"pseudo_labels.strategy": text, "training.start_from": text}
     assert replace(Config(), changes) == replace(Config(), dict.fromkeys(changes))
+
+
+def test_a_command_line_can_say_none_for_a_number():
+    assert with_numeric_none("--config.training.max_steps=None") == "--config.training.max_steps=0"
+    assert replace(Config(), {"training.max_steps": 0}).training.max_steps is None
+    for argument in ("--config.training.max_steps=5", "--config.pseudo_labels.strategy=none", "--out=None"):
+        assert with_numeric_none(argument) == argument
 
 
 def test_replace_changes_fields_and_sections_at_once():
