@@ -16,6 +16,7 @@ from data_pipelines.batch import Batch
 from echoforge_jax.config import Config, replace
 from echoforge_jax.distributed import sharding
 from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.models.layers.convolution import ConvImplementation
 from echoforge_jax.training import loop
 from echoforge_jax.training.program import Program
 from echoforge_jax.training.validation import Validator
@@ -105,6 +106,7 @@ def share_compiled_parts(patch: pytest.MonkeyPatch) -> None:
     ) -> Program:
         if trained_variables is not None:
             return build(config, mesh=mesh, trained_variables=trained_variables, **options)
+        options["convolutions"] = options.get("convolutions") or ConvImplementation.for_this_machine()
         key = replace(config, {"training.max_steps": None}), mesh, *options.items()
         if key not in programs:
             programs[key] = build(config, mesh=mesh, **options)

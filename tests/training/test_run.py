@@ -27,6 +27,7 @@ from echoforge_jax.training.program import Program
 from echoforge_jax.training.restore import load_last
 from echoforge_jax.training.run_folder import claim
 from echoforge_jax.training.run_log import read_metrics
+from echoforge_jax.training.state import TrainState
 from echoforge_jax.weights.trained import Trained
 from tests.helpers.commands import run_command
 from tests.helpers.jobs import Job, wait_for_step
@@ -71,17 +72,23 @@ def finished(compiled_once: None, run_config: Config, tmp_path_factory) -> Path:
     return workdir
 
 
-def last_state(config: Config, workdir: Path):
+def last_state(config: Config, workdir: Path) -> TrainState:
     target = Program.build(config).shapes
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
         return jax.tree.map(np.asarray, checkpoints.restore(abstract_state(target, here)).state)
 
 
-def test_the_last_state_can_be_scored_too(finished: Path, run_config: Config, tmp_path: Path):
+@pytest.fixture(scope="module")
+def finished_state(finished: Path, run_config: Config) -> TrainState:
+    return last_state(run_config, finished)
+
+
+def test_the_last_state_can_be_scored_too(
+    finished: Path, finished_state: TrainState, run_config: Config, tmp_path: Path
+):
     last = load_last(finished)
-    expected = last_state(run_config, finished)
-    jax.tree.map(np.testing.assert_array_equal, last.trained.variables["params"], expected.params["network"])
+    jax.tree.map(np.testing.assert_array_equal, last.trained.variables["params"], finished_state.params["network"])
     assert last.step == 6 and last.trained.config.model == run_config.model
     for folder, message in ((tmp_path, "config.json"), (tmp_path / "new", "config.json")):
         with pytest.raises(CheckpointError, match=message):
@@ -145,12 +152,14 @@ def test_a_finished_run_says_so_and_touches_nothing(finished: Path, run_config: 
     assert "done already" in shown.err and "mDice" in shown.out and "report.html" in shown.out
 
 
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(finished: Path, run_config: Config, tmp_path: Path):
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    finished: Path, finished_state: TrainState, run_config: Config, tmp_path: Path
+):
     """Stopped in the middle of an epoch without, and of one with pseudo-labels, then resumed to the end."""
     for stop_at in (1, 5, None):
         outcome = train(replace(run_config, {"training.max_steps": stop_at}), tmp_path)
     assert outcome is Outcome.FINISHED
-    jax.tree.map(np.testing.assert_array_equal, last_state(run_config, finished), last_state(run_config, tmp_path))
+    jax.tree.map(np.testing.assert_array_equal, finished_state, last_state(run_config, tmp_path))
     timing = {"clips_per_s", "step_s", "data_wait_share", "checkpoint_s", "host_memory_gib"}
     for one, other in zip(read_metrics(finished), read_metrics(tmp_path), strict=True):
         assert {k: v for k, v in one.items() if k not in timing} == {k: v for k, v in other.items() if k not in timing}
@@ -226,13 +235,14 @@ def test_a_non_finite_loss_names_the_step_and_keeps_the_last_checkpoint(
     assert int(last_state(run_config, tmp_path).step) == 2
 
 
-def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run_config: Config, finished: Path, tmp_path, monkeypatch):
+def test_a_full_disk_is_named_and_the_last_checkpoint_kept(
+    run_config: Config, finished: Path, finished_state: TrainState, tmp_path, monkeypatch
+):
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
-    state = last_state(run_config, workdir)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     with Checkpoints(workdir, 2) as checkpoints, pytest.raises(CheckpointError, match=r"disk is full.*step 6"):
-        checkpoints.save(state.replace(step=np.int32(7)), {})
+        checkpoints.save(finished_state.replace(step=np.int32(7)), {})
     assert int(last_state(run_config, workdir).step) == 6
 
 
@@ -295,7 +305,7 @@ def test_a_batch_the_devices_cannot_share_is_refused(run_config: Config, tmp_pat
 
 def test_sigterm_saves_and_exits_with_its_code_and_the_command_resumes(tmp_path: Path):
     workdir = tmp_path / "run"
-    seldom = {"training.epochs": 50, "training.checkpoint_every_epochs": 50, "training.checkpoint_every_steps": None}
+    seldom = {"training.epochs": 50, "training.checkpoint_every_epochs": 50, "training.checkpoint_every_steps": 0}
     job = Job(workdir, devices=1, **seldom)
     wait_for_step(job, workdir, 2)
     job.processes[0].send_signal(signal.SIGTERM)
