@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from data_pipelines.errors import DataError
+from data_pipelines.notes import Note
+from data_pipelines.reasons import REASONS
 
 BACKGROUND, ENDOCARDIUM, MYOCARDIUM, ATRIUM = 0, 1, 2, 3
 LABEL_NAMES = ("background", "LV endocardium", "myocardium", "left atrium")
@@ -25,7 +27,7 @@ class UnreadableRecord(DataError):
 
     Attributes:
         record_id: the record.
-        reason: a short fixed phrase, the same for every record with the same fault, so that faults can be counted.
+        reason: one of `REASONS`, the same for every record with the same fault, so that faults can be counted.
         detail: what was found, what was expected and what to do.
     """
 
@@ -34,9 +36,14 @@ class UnreadableRecord(DataError):
 
         Args:
             record_id: the record.
-            reason: a short fixed phrase, e.g. "truncated file".
+            reason: one of `REASONS`, e.g. "truncated file".
             detail: what was found, what was expected and what to do.
+
+        Raises:
+            KeyError: the reason is not one of `REASONS`: add it there, with its meaning and advice.
         """
+        if reason not in REASONS:
+            raise KeyError(reason)
         super().__init__(f"{record_id}: {reason}: {detail}")
         self.record_id, self.reason, self.detail = record_id, reason, detail
 
@@ -59,6 +66,7 @@ class Clip:
         quality: "Good", "Medium", "Poor" or None.
         ef_percent: ejection fraction stated by the data set, per cent, or None.
         volumes_ml: (EDV, ESV) stated by the data set, ml, or None.
+        notes: what the reader found beside the data: where values come from, and which statements disagreed.
     """
 
     frames: UInt8[np.ndarray, "t h w"]
@@ -73,6 +81,7 @@ class Clip:
     quality: str | None = None
     ef_percent: float | None = None
     volumes_ml: tuple[float, float] | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def record_id(self) -> str:
@@ -89,7 +98,7 @@ class Skipped:
 
     Attributes:
         record_id: the record.
-        reason: a short fixed phrase, as in `UnreadableRecord`.
+        reason: one of `REASONS`, as in `UnreadableRecord`.
         detail: what was found, what was expected and what to do.
     """
 
@@ -115,10 +124,12 @@ class Index(Generic[EntryT]):
     Attributes:
         entries: what the format's `read` takes, one for each record.
         skipped: records that the data set names and that cannot be read.
+        notes: what is known of records before they are read, by record.
     """
 
     entries: list[EntryT]
     skipped: list[Skipped]
+    notes: Mapping[str, tuple[Note, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

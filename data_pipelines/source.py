@@ -6,13 +6,14 @@ Sampled, resized clips are small (a 10-frame 256x256 clip with its masks is 1.3 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from data_pipelines.errors import DataError
 from data_pipelines.formats import camus, cine, echonet_dynamic
+from data_pipelines.notes import Note
 from data_pipelines.records import VIEWS, Clip, Index, Skipped, UnreadableRecord, summarise_skipped
 from data_pipelines.splits import SPLITS
 from data_pipelines.store.builder import NotPrepared
@@ -198,10 +199,27 @@ class LoadedSplit(Generic[ItemT]):
     Attributes:
         clips: what was made of every usable record, in the order of the record ids.
         skipped: the records that were left out.
+        notes: what the readers said of the records that were kept, by record; records without a note are absent.
     """
 
     clips: Sequence[ItemT]
     skipped: list[Skipped]
+    notes: Mapping[str, tuple[Note, ...]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Used(Generic[T]):
+    """What was made of one record, and what its reader said.
+
+    Attributes:
+        value: what `use` returned.
+        record_id: the record.
+        notes: the notes of its clip.
+    """
+
+    value: T
+    record_id: str
+    notes: tuple[Note, ...]
 
 
 def load_split(
@@ -230,10 +248,12 @@ def load_split(
     listed = source.index(split)
     kept: list[T] = []
     skipped = list(listed.skipped)
+    notes = dict(listed.notes)
 
-    def read(entry: Any) -> T | Skipped:
+    def read(entry: Any) -> _Used[T] | Skipped:
         try:
-            return use(source.read(entry))
+            clip = source.read(entry)
+            return _Used(use(clip), clip.record_id, clip.notes)
         except UnreadableRecord as fault:
             if not skip_unreadable:
                 raise
@@ -244,7 +264,9 @@ def load_split(
             if isinstance(result, Skipped):
                 skipped.append(result)
             else:
-                kept.append(result)
+                kept.append(result.value)
+                if result.notes:
+                    notes[result.record_id] = (*notes.get(result.record_id, ()), *result.notes)
             if progress is not None:
                 progress(done, len(listed.entries))
     if not kept:
@@ -253,4 +275,4 @@ def load_split(
             f"no usable record in split {split!r} of {source.root}: {summarise_skipped(skipped) or 'it is empty'}"
             f"\n{details}"
         )
-    return LoadedSplit(kept, skipped)
+    return LoadedSplit(kept, skipped, notes)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from data_pipelines.doctor.findings import BLANK, EF_APART
+from data_pipelines.notes import Note
 from data_pipelines.records import ATRIUM, ENDOCARDIUM, Clip
 
 SATURATED_LEVEL, SATURATED_SHARE = 250, 0.25  # grey level, and the share of pixels from which a frame is saturated
@@ -40,6 +41,7 @@ class ClipFacts:
         ef_of_masks_percent: `one_plane_ef` of its masks, or None.
         frame_hashes: hashes of every frame that is not of one grey level.
         titles: titles of `CLIP_FINDINGS` that concern this clip.
+        notes: what its reader said.
     """
 
     record_id: str
@@ -58,6 +60,7 @@ class ClipFacts:
     ef_of_masks_percent: float | None
     frame_hashes: frozenset[bytes]
     titles: frozenset[str]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +105,7 @@ def examine(clip: Clip, titles: Iterable[str] = ()) -> ClipFacts:
         ef_of_masks_percent=masks.ef_percent,
         frame_hashes=frozenset(h for h, frame in zip(hashes, clip.frames, strict=True) if frame.min() < frame.max()),
         titles=frozenset({*titles, *_frame_titles(clip, hashes), *masks.titles}),
+        notes=clip.notes,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from data_pipelines.doctor.checks import ClipFacts
 from data_pipelines.doctor.findings import CLIP_FINDINGS, NOTE, SUSPICIOUS, Finding
+from data_pipelines.notes import NOTE_KINDS, Note
 from data_pipelines.records import ATRIUM
 
 CLEAR_OFFSET = 0.01  # share of the sector's box: a smaller offset of its centroid does not tell where the apex is
@@ -26,7 +27,35 @@ def collect_findings(facts: Sequence[ClipFacts], splits: Mapping[str, Sequence[s
     for title, (kind, detail) in CLIP_FINDINGS.items():
         if records := tuple(clip.record_id for clip in facts if title in clip.titles):
             findings.append(Finding(kind, title, records, detail))
-    return [*findings, *_check_axes(facts), *_check_splits(splits), *_find_duplicates(facts, splits)]
+    notes = {clip.record_id: clip.notes for clip in facts}
+    return [
+        *findings,
+        *findings_of_notes(notes),
+        *_check_axes(facts),
+        *_check_splits(splits),
+        *_find_duplicates(facts, splits),
+    ]
+
+
+def findings_of_notes(notes: Mapping[str, Sequence[Note]]) -> list[Finding]:
+    """Makes one finding for each code of the readers' notes; its detail is the text of the first record.
+
+    Args:
+        notes: notes by record.
+    """
+    by_code: dict[str, list[tuple[str, Note]]] = {}
+    for record_id, own in notes.items():
+        for one in own:
+            by_code.setdefault(one.code, []).append((record_id, one))
+    findings = []
+    for code, rows in by_code.items():
+        kind, texts = NOTE_KINDS[code], {one.text for _, one in rows}
+        detail = " ".join(
+            filter(None, [rows[0][1].text, f"({len(texts)} texts.)" if len(texts) > 1 else "", kind.advice])
+        )
+        records = tuple(record_id for record_id, _ in rows)
+        findings.append(Finding(SUSPICIOUS if kind.severity == "warning" else NOTE, code, records, detail))
+    return findings
 
 
 def count_facts(facts: Sequence[ClipFacts]) -> dict[str, Any]:

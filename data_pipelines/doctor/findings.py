@@ -22,7 +22,6 @@ CLIP_FINDINGS = {
     "EF of the masks not plausible": (SUSPICIOUS, "below 5 or above 90 %: ED and ES alike, or of two acquisitions"),
     "blank or very dark frame": (SUSPICIOUS, f"99 of 100 pixels are darker than {BLANK} of 255"),
     "saturated frame": (SUSPICIOUS, "a quarter of the pixels is at 250 of 255 or more"),
-    "ultrasound sector uncertain": (SUSPICIOUS, "the whole picture is kept, or one of two: look at it with --sheet"),
     "half sequence runs from ES to ED": (NOTE, "handled: read in reverse, ED first"),
     "ES is traced before ED": (NOTE, "handled: the video is read in reverse, ED first"),
     "more than two traced frames": (NOTE, "the largest and the smallest area are taken as ED and ES"),

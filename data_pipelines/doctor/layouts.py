@@ -242,5 +242,4 @@ def _cines(path: Path) -> Tree:
 def _read_cine(path: Path) -> ReadClip:
     from data_pipelines.formats import cine
 
-    loaded = cine.load(path)
-    return ReadClip(loaded.clip, frozenset({"ultrasound sector uncertain"} if loaded.sector.warning else ()))
+    return ReadClip(cine.read(path))

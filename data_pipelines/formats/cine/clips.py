@@ -15,6 +15,7 @@ import numpy as np
 from data_pipelines.formats.cine import dicom, sector
 from data_pipelines.formats.cine.moving_pictures import natural_order, png_names, read_nifti, read_pngs, read_video
 from data_pipelines.formats.cine.recording import Recording
+from data_pipelines.notes import note
 from data_pipelines.records import Clip, Index, Skipped, UnreadableRecord
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
@@ -29,16 +30,14 @@ class Cine:
     """A clip and where its pixels lie in the original picture.
 
     Attributes:
-        clip: the frames cropped to the sector; without masks, ED and ES are None.
+        clip: the frames cropped to the sector, with the notes of the reader; without masks, ED and ES are None.
         sector: box and mask of the sector in the original picture, with a warning where it could not be found.
         shape: (h, w) of the original picture.
-        notes: where grey levels, fps and spacing come from, and the sector's warning if there is one.
     """
 
     clip: Clip
     sector: sector.Sector
     shape: tuple[int, int]
-    notes: tuple[str, ...]
 
 
 def record_name(path: Path) -> str:
@@ -118,6 +117,9 @@ def load(path: Path, *, crop: bool = True) -> Cine:
     height, width = recording.frames.shape[1:]
     area = sector.find(recording.frames, recording.limit) if crop else sector.whole(height, width)
     frames = sector.crop(recording.frames, area)
+    notes = recording.notes
+    if area.warning:
+        notes = (*notes, note("sector uncertain", f"{area.warning[0].upper()}{area.warning[1:]}."))
     clip = Clip(
         frames=frames,
         label_map=np.zeros_like(frames),
@@ -128,8 +130,9 @@ def load(path: Path, *, crop: bool = True) -> Cine:
         fps=recording.fps,
         patient_id=name,
         view=recording.view,
+        notes=notes,
     )
-    return Cine(clip, area, (height, width), (*recording.notes, *filter(None, [area.warning])))
+    return Cine(clip, area, (height, width))
 
 
 def _open(path: Path, name: str) -> Recording:

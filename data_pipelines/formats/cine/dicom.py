@@ -23,6 +23,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 
 from data_pipelines.formats.cine.recording import Recording, frame_rate
+from data_pipelines.notes import Note, note
 from data_pipelines.records import UnreadableRecord
 
 HEADER = [
@@ -121,7 +122,7 @@ def read(path: Path, record_id: str) -> Recording:
             raise _truncated(path, record_id, f"cannot be decoded ({_kind(error)})") from error
         try:
             count, view = _check(header, path, record_id), _view(header)
-            fps, rate_note = _fps(header)
+            fps, rate_notes = _fps(header)
             limit, spacing_mm, spacing_note = _geometry(header, record_id)
         except UnreadableRecord:
             raise
@@ -139,7 +140,8 @@ def read(path: Path, record_id: str) -> Recording:
             raise _truncated(path, record_id, f"cannot be decoded ({_kind(error)})") from error
     if len(frames) < count:
         raise _truncated(path, record_id, f"{len(frames)} of {count} frames could be decoded")
-    return Recording(frames, fps, spacing_mm, view, limit, (grey_note, rate_note, spacing_note))
+    notes = (note("grey levels", grey_note), *rate_notes, spacing_note)
+    return Recording(frames, fps, spacing_mm, view, limit, notes)
 
 
 def _truncated(path: Path, record_id: str, symptom: str) -> UnreadableRecord:
@@ -170,29 +172,32 @@ def _check(header: pydicom.Dataset, path: Path, record_id: str) -> int:
     return int(number)
 
 
-def _fps(header: pydicom.Dataset) -> tuple[float | None, str]:
+def _fps(header: pydicom.Dataset) -> tuple[float | None, tuple[Note, ...]]:
     """Reads the frame rate and says where it comes from.
 
     Frame Time comes first, then Frame Time Vector (median), Cine Rate and Recommended Display Frame Rate.
     """
     if (time_ms := header.get("FrameTime")) and (fps := frame_rate(1000 / float(time_ms))):
-        return fps, "fps from Frame Time"
+        return fps, (note("frame rate", "From Frame Time."),)
     vector = header.get("FrameTimeVector")
     steps_ms = np.array([float(v) for v in vector][1:] if isinstance(vector, MultiValue) else [])
     if (steps_ms > 0).any():
         middle_ms = float(np.median(steps_ms[steps_ms > 0]))
-        uneven = ", frames not evenly spaced in time" if np.ptp(steps_ms) > 0.5 * middle_ms else ""
         if fps := frame_rate(1000 / middle_ms):
-            return fps, f"fps from Frame Time Vector (median){uneven}"
+            notes = [note("frame rate", "From Frame Time Vector (median).")]
+            if np.ptp(steps_ms) > 0.5 * middle_ms:
+                text = f"Steps of {steps_ms.min():.1f} to {steps_ms.max():.1f} ms in Frame Time Vector."
+                notes.append(note("uneven frame times", text))
+            return fps, tuple(notes)
     for name in ("CineRate", "RecommendedDisplayFrameRate"):
         if (rate := header.get(name)) and (fps := frame_rate(float(rate))):
-            return fps, f"fps from {name}, a rate of display"
-    return None, "fps not known"
+            return fps, (note("frame rate is one of display", f"From {name}, {fps:g} frames/s."),)
+    return None, (note("frame rate unknown", "The header states none."),)
 
 
 def _geometry(
     header: pydicom.Dataset, record_id: str
-) -> tuple[tuple[slice, slice] | None, tuple[float, float] | None, str]:
+) -> tuple[tuple[slice, slice] | None, tuple[float, float] | None, Note]:
     """Reads the box (rows, columns) of the largest 2D tissue region, (row_mm, column_mm), and where that comes from."""
     regions = [
         region
@@ -214,11 +219,11 @@ def _geometry(
         units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
         deltas_mm = [10 * abs(float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "YX"]
         if units == (CENTIMETRES, CENTIMETRES) and _lengths(deltas_mm):
-            return limit, (deltas_mm[0], deltas_mm[1]), "spacing from the region of ultrasound"
+            return limit, (deltas_mm[0], deltas_mm[1]), note("pixel spacing", "From the region of ultrasound.")
     pixel_mm = [float(value) for value in header.get("PixelSpacing") or []]
     if len(pixel_mm) == 2 and _lengths(pixel_mm):
-        return limit, (pixel_mm[0], pixel_mm[1]), "spacing from Pixel Spacing"
-    return limit, None, "spacing not known"
+        return limit, (pixel_mm[0], pixel_mm[1]), note("pixel spacing", "From Pixel Spacing.")
+    return limit, None, note("pixel spacing unknown", "The header states none.")
 
 
 def _lengths(values: list[float]) -> bool:
@@ -261,8 +266,8 @@ def _frames(image: pydicom.Dataset, path: Path, record_id: str) -> tuple[UInt8[n
     if not grey:
         raise UnreadableRecord(record_id, "zero frames", f"{path} has Pixel Data without a frame")
     if not str(interpretation).startswith("MONOCHROME"):
-        return np.stack(grey), f"grey levels: luminance of {interpretation}"
-    return np.stack(grey), f"grey levels: {_scale(image, bits)}"
+        return np.stack(grey), f"Luminance of {interpretation}."
+    return np.stack(grey), f"{_scale(image, bits).capitalize()}."
 
 
 class _Unsupported(Exception):

@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from data_pipelines.formats.camus.images import DAMAGED
 from data_pipelines.formats.cine.recording import Recording, frame_rate
+from data_pipelines.notes import note
 from data_pipelines.records import UnreadableRecord
 
 UNKNOWN_SIZE = 2**32  # what an AVI header states for a stream of unknown length
@@ -28,6 +29,8 @@ ENOUGH = (
 )
 MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+NO_RATE = note("frame rate unknown", "The file states none.")
+NO_SPACING = note("pixel spacing unknown", "The file states none.")
 
 
 def read_video(path: Path, record_id: str) -> Recording:
@@ -62,9 +65,11 @@ def read_video(path: Path, record_id: str) -> Recording:
         raise UnreadableRecord(record_id, "truncated file", detail)
     if not frames:
         raise UnreadableRecord(record_id, "zero frames", f"{path} opens but holds no frame")
-    missing = (f"{len(frames)} of {stated} stated frames could be decoded",) if len(frames) < stated else ()
-    rate = "fps from the container" if fps else "fps not known"
-    return Recording(np.stack(frames), fps, notes=("grey levels: luminance", rate, "spacing not known", *missing))
+    notes = [note("grey levels", "Luminance of the colours.")]
+    notes.append(note("frame rate", "From the container.") if fps else NO_RATE)
+    if len(frames) < stated:
+        notes.append(note("frames missing", f"{len(frames)} of {stated} stated frames could be decoded."))
+    return Recording(np.stack(frames), fps, notes=(*notes, NO_SPACING))
 
 
 def read_nifti(path: Path, record_id: str) -> Recording:
@@ -107,9 +112,9 @@ def read_nifti(path: Path, record_id: str) -> Recording:
     spacing_mm = (zooms[1] * scale, zooms[0] * scale) if scale and min(zooms[:2]) > 0 else None
     fps = frame_rate(1 / (frame_time * second)) if second and frame_time > 0 else None
     notes = (
-        "grey levels: as stored",
-        f"fps {'from pixdim[4]' if fps else 'not known'}",
-        f"spacing {'from the header' if spacing_mm else 'not known'}",
+        note("grey levels", "As stored."),
+        note("frame rate", "From pixdim[4].") if fps else NO_RATE,
+        note("pixel spacing", "From pixdim and the units of the header.") if spacing_mm else NO_SPACING,
     )
     return Recording(frames, fps, spacing_mm, notes=notes)
 
@@ -156,5 +161,4 @@ def read_pngs(folder: Path, record_id: str) -> Recording:
         if frames[-1].shape != frames[0].shape:
             sizes = f"{name} has {frames[-1].shape}, {names[0]} has {frames[0].shape} (h, w)"
             raise UnreadableRecord(record_id, "frames of another size", f"{folder}: {sizes}: one size a cine")
-    notes = ("grey levels: luminance", "fps not known", "spacing not known")
-    return Recording(np.stack(frames), notes=notes)
+    return Recording(np.stack(frames), notes=(note("grey levels", "Luminance of the colours."), NO_RATE, NO_SPACING))

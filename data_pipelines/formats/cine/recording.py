@@ -11,6 +11,8 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipelines.notes import Note
+
 FPS_LIMITS = (2.0, 1000.0)  # a frame rate outside of them is a default or an error of the writer, not echocardiography
 
 
@@ -24,7 +26,7 @@ class Recording:
         spacing_mm: (row_mm, column_mm), or None where the file does not say.
         view: "2CH", "4CH" or "".
         limit: (rows, columns) that the file gives as the region of ultrasound, or None.
-        notes: where grey levels, fps and spacing come from, and what is unusual in the file; no personal data.
+        notes: where grey levels, frame rate and spacing come from, and which statements disagreed; no personal data.
     """
 
     frames: UInt8[np.ndarray, "t h w"]
@@ -32,7 +34,7 @@ class Recording:
     spacing_mm: tuple[float, float] | None = None
     view: str = ""
     limit: tuple[slice, slice] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def frame_rate(fps: float) -> float | None:

@@ -148,7 +148,11 @@ def test_dicom_is_cropped_within_its_region_and_masks_return(tmp_path):
     assert (placed[:, area] == frames[:, area]).mean() > 0.99
     text = (frames.min(axis=0) > 100) & ~area
     assert text.sum() > 1000 and not placed[:, text].any()
-    assert loaded.notes == ("grey levels: as stored", "fps from Frame Time", "spacing from the region of ultrasound")
+    assert [(one.code, one.text) for one in clip.notes] == [
+        ("grey levels", "As stored."),
+        ("frame rate", "From Frame Time."),
+        ("pixel spacing", "From the region of ultrasound."),
+    ]
     uncropped = cine.load(path, crop=False)
     np.testing.assert_array_equal(uncropped.clip.frames, frames)
     assert uncropped.clip.spacing_mm == clip.spacing_mm
@@ -157,7 +161,8 @@ def test_dicom_is_cropped_within_its_region_and_masks_return(tmp_path):
 def test_a_cine_without_a_sector_says_so(tmp_path):
     write_pngs(tmp_path / "a", np.zeros((3, 40, 40), np.uint8))
     loaded = cine.load(tmp_path / "a")
-    assert loaded.clip.frames.shape == (3, 40, 40) and loaded.notes[-1] == loaded.sector.warning == sector.NO_SECTOR
+    assert loaded.clip.frames.shape == (3, 40, 40) and loaded.sector.warning == sector.NO_SECTOR
+    assert loaded.clip.notes[-1].code == "sector uncertain"
 
 
 def test_index_finds_every_kind_and_one_bad_file_stops_no_other(tmp_path):

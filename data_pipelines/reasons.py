@@ -1,0 +1,86 @@
+"""Why a record can be refused: every reason, what it means and what to do.
+
+`docs/reference/reasons.md` is written from this table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """Why a record is refused.
+
+    Attributes:
+        meaning: what is wrong.
+        advice: what to do.
+    """
+
+    meaning: str
+    advice: str
+
+
+REASONS: dict[str, Reason] = {
+    # ---- files of any kind -------------------------------------------------------------------------------------------
+    "file missing": Reason("The path does not exist.", "Look at the path."),
+    "not readable": Reason("The system refuses to open the file or folder.", "Change its permissions."),
+    "unsupported suffix": Reason("The file is none of the formats that are read.", "Convert it, or leave it out."),
+    "truncated file": Reason("The file ends before the data that it announces.", "Fetch it again."),
+    "zero frames": Reason("The file holds no frame.", "Export it again."),
+    "one frame only": Reason("The file is a still picture, not a cine.", "Leave it out."),
+    "frames of another size": Reason("The frames of one record differ in size.", "Export them at one size."),
+    "pixel format not supported": Reason(
+        "The samples are not one grey level or one colour for each pixel.", "Convert the file to grey levels or RGB."
+    ),
+    "grey level out of range": Reason(
+        "The values cannot be grey levels 0..255, and the file does not say which range they have.",
+        "Rescale them to 0..255.",
+    ),
+    "the reader failed": Reason("The reader itself has a fault on this file.", "Report it with the message."),
+    # ---- DICOM -------------------------------------------------------------------------------------------------------
+    "not a DICOM file": Reason("The file does not begin like DICOM.", "Export it again as DICOM Part 10."),
+    "not ultrasound": Reason("The file is of another modality.", "Leave it out."),
+    "three-dimensional volume": Reason("The frames are slices of a volume.", "Export a two-dimensional cine of it."),
+    "no pixel data": Reason("The file has a header and no picture: a report, or cut off.", "Leave it out."),
+    "no two-dimensional tissue region": Reason(
+        "The file states its regions, and none is a two-dimensional tissue picture.", "Leave it out."
+    ),
+    "compression not supported": Reason(
+        "No decoder for this transfer syntax is installed.", "Install the extra that the message names, or convert it."
+    ),
+    "header garbled": Reason("An element does not hold what its tag promises.", "Export the file again."),
+    # ---- folders of pictures -----------------------------------------------------------------------------------------
+    "empty folder": Reason("The folder holds no picture.", "Give a folder of numbered frames."),
+    # ---- CAMUS and masks ---------------------------------------------------------------------------------------------
+    "a mask, not a picture": Reason("The name says that the file is a mask.", "Nothing: masks are no cines."),
+    "not a grey image": Reason("The image holds colours, complex numbers or structures.", "Convert it."),
+    "mask of another size": Reason("Mask and picture differ in size.", "Give the mask that belongs to the picture."),
+    "label out of range": Reason("The mask holds values other than labels 0..3.", "Look at how the mask was made."),
+    "empty mask": Reason("The mask of ED or ES has no left ventricle.", "Draw it, or leave the record out."),
+    "ED or ES missing": Reason("ED or ES cannot be found.", "Add the two images, or Info_*.cfg."),
+    "ED equals ES": Reason("ED and ES are the same frame.", "Look at Info_*.cfg and at the two images."),
+    "ED not in sequence": Reason("The ED image is neither the first nor the last frame.", "Add Info_*.cfg."),
+    "cfg garbled": Reason("Info_*.cfg does not hold the numbers that are needed.", "Correct the line named."),
+    "axes transposed": Reason("The atrium does not lie below the ventricle.", "Turn the image, or swap its axes."),
+    "view missing": Reason("The patient's folder lacks this view.", "Add it, or ask for other views."),
+    "patient missing": Reason("A split names a patient that is not there.", "Add it, or correct the split."),
+    "no reference": Reason("There is a prediction without a reference.", "Add the reference."),
+    "no prediction": Reason("There is a reference without a prediction.", "Add the prediction."),
+    "another size": Reason("Prediction and reference differ in size.", "Give predictions the references' size."),
+    "not a label mask": Reason("The file holds values other than labels 0..3.", "Look at how the mask was made."),
+    # ---- EchoNet-Dynamic ---------------------------------------------------------------------------------------------
+    "video missing": Reason("FileList.csv names a video that is not there.", "Add the video."),
+    "duplicate id": Reason("FileList.csv names a video twice.", "Remove one of the rows."),
+    "file list garbled": Reason("A field of FileList.csv that should be a number is none.", "Correct the row."),
+    "fewer than two traced frames": Reason("ED and ES are not both traced.", "Add the tracing."),
+    "row count": Reason("A tracing does not have 21 rows.", "Correct VolumeTracings.csv."),
+    "video shorter than the traced frame": Reason("A traced frame is not in the video.", "Fetch the video again."),
+    "coordinates out of range or not finite": Reason("A tracing leaves the picture.", "Correct VolumeTracings.csv."),
+    # ---- use of a record ---------------------------------------------------------------------------------------------
+    "too few frames": Reason("The record has fewer frames than the network takes.", "Set data.frames lower."),
+    "no labelled frame": Reason("Neither ED nor ES has a mask.", "Use it as an unlabelled cine."),
+    "black picture": Reason("The picture holds nothing.", "Leave it out."),
+    "damaged store": Reason("A file of the prepared store is not what was written.", "Prepare it with --overwrite."),
+}
+"""Every reason, by the phrase that is counted and shown."""
