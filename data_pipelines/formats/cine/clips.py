@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.formats.cine import dicom, sector
-from data_pipelines.formats.cine.moving_pictures import natural_order, png_names, read_nifti, read_pngs, read_video
+from data_pipelines.formats.cine.nifti import read_nifti
+from data_pipelines.formats.cine.pictures import natural_order, png_names, read_pngs
 from data_pipelines.formats.cine.recording import Recording
+from data_pipelines.formats.cine.video import read_video
 from data_pipelines.notes import note
 from data_pipelines.records import Clip, Index, Skipped, UnreadableRecord
 

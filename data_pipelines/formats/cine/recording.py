@@ -11,9 +11,11 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipelines.notes import Note
+from data_pipelines.notes import Note, note
 
 FPS_LIMITS = (2.0, 1000.0)  # a frame rate outside of them is a default or an error of the writer, not echocardiography
+NO_RATE = note("frame rate unknown", "The file states none.")
+NO_SPACING = note("pixel spacing unknown", "The file states none.")
 
 
 @dataclasses.dataclass(frozen=True)
