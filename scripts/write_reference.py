@@ -1,4 +1,4 @@
-"""Writes docs/reference/config.md and docs/reference/cli.md from the code: python scripts/write_reference.py
+"""Writes config.md, cli.md and reasons.md of docs/reference from the code: python scripts/write_reference.py
 
 With --check it writes nothing, and its exit code is 1 if a page differs from the code.
 """
@@ -19,6 +19,8 @@ from typing import Any
 
 from absl import flags
 
+from data_pipelines.notes import NOTE_KINDS
+from data_pipelines.reasons import REASONS
 from echoforge_jax.command import SUBCOMMANDS, Subcommand
 from echoforge_jax.config import Config
 
@@ -48,6 +50,22 @@ Each command has two forms that do the same: `echoforge NAME` and `python -m MOD
 `echoforge NAME --help` prints its flags, and `echoforge completion bash` prints a completion script
 for the shell (also for zsh and fish). [Exit codes](exit_codes.md) are on their own page.
 """
+REASONS_INTRO = """# Reasons and notes
+
+This page is written by `python scripts/write_reference.py` from `data_pipelines/reasons.py` and
+`data_pipelines/notes.py`. Do not edit it by hand. [Why records are refused, and where notes are
+shown](../explanation/data.md) is explained elsewhere.
+
+## Reasons
+
+A record that cannot be used is left out with one of these reasons. The message that follows a
+reason says what was found in the file.
+"""
+NOTES_INTRO = """## Notes
+
+A note stands beside a record that can be used. A warning says that statements disagree, or that a
+value is doubtful: somebody should look. An info says where a value comes from, or what was handled.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +86,7 @@ class Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes or checks the two pages and returns the exit code.
+    """Writes or checks the pages and returns the exit code.
 
     Args:
         arguments: the command line without the program's name; None takes that of the process.
@@ -77,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="Compares the pages with the code and writes nothing.")
     check = parser.parse_args(arguments).check
     stale = False
-    for name, text in (("config.md", config_page()), ("cli.md", cli_page())):
+    for name, text in (("config.md", config_page()), ("cli.md", cli_page()), ("reasons.md", reasons_page())):
         page = FOLDER / name
         if check and (not page.is_file() or page.read_text(encoding="utf-8") != text):
             print(f"{page.relative_to(ROOT)} differs from the code: run python scripts/write_reference.py")
@@ -104,6 +122,25 @@ def cli_page() -> str:
     parts.append("## Flags of a run over several processes\n\n`echoforge train` and `echoforge evaluate` take them.\n")
     parts.append(_table("flag", cluster))
     return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def reasons_page() -> str:
+    """Builds the page of all reasons of a refusal and all notes."""
+    lines = [REASONS_INTRO, *_meanings("reason", list(REASONS.items()))]
+    for severity, title in (("warning", "Warnings"), ("info", "Infos")):
+        kinds = [(code, kind) for code, kind in NOTE_KINDS.items() if kind.severity == severity]
+        lines += [NOTES_INTRO] if severity == "warning" else []
+        lines += [f"### {title}", "", *_meanings("note", kinds)]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _meanings(heading: str, entries: Sequence[tuple[str, Any]]) -> list[str]:
+    """A table of codes with their meaning and advice, in alphabetical order, and an empty line."""
+    lines = [f"| {heading} | what it means | what to do |", "|---|---|---|"]
+    for code, entry in sorted(entries, key=lambda item: item[0].lower()):
+        cells = (text.replace("*", "\\*").replace("|", "\\|") for text in (code, entry.meaning, entry.advice))
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _sections(cls: Any, path: str) -> Iterator[str]:

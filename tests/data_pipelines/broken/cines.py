@@ -1,0 +1,72 @@
+"""Videos, NIfTI cines and folders of pictures."""
+
+import numpy as np
+
+from tests.data_pipelines.formats.test_cine import write_nifti, write_pngs, write_video
+from tests.helpers.dicom_files import picture
+
+FRAMES = picture(6, (96, 128))
+
+
+def cut_video(folder):
+    path = write_video(folder / "cut.avi", FRAMES)
+    path.write_bytes(path.read_bytes()[:-2000])
+    return path
+
+
+def nifti_of_range(folder):
+    return write_nifti(folder / "deep.nii.gz", FRAMES.astype(np.int16) * 10)
+
+
+def nifti_still(folder):
+    return write_nifti(folder / "still.nii.gz", FRAMES, on_disk=FRAMES[0].T.copy())
+
+
+def nifti_empty(folder):
+    return write_nifti(folder / "empty.nii.gz", FRAMES, on_disk=np.zeros((20, 30, 0), np.uint8))
+
+
+def nifti_complex(folder):
+    return write_nifti(folder / "complex.nii.gz", FRAMES.astype(np.complex64))
+
+
+def text_file(folder):
+    path = folder / "notes.txt"
+    path.write_text("no cine")
+    return path
+
+
+def camus_mask(folder):
+    write_video(folder / "good.avi", FRAMES)
+    write_nifti(folder / "patient0001_4CH_ED_gt.nii.gz", FRAMES)
+    return folder
+
+
+def pictures_of_two_sizes(folder):
+    return write_pngs(folder / "pictures", [*FRAMES[:3], FRAMES[3][:-5]])
+
+
+def broken_link(folder):
+    (folder / "gone.avi").symlink_to(folder / "nowhere.avi")
+    return folder
+
+
+BROKEN = {
+    "file missing": broken_link,
+    "truncated file": cut_video,
+    "grey level out of range": nifti_of_range,
+    "one frame only": nifti_still,
+    "zero frames": nifti_empty,
+    "pixel format not supported": nifti_complex,
+    "unsupported suffix": text_file,
+    "a mask, not a picture": camus_mask,
+    "frames of another size": pictures_of_two_sizes,
+}
+NOTED = {
+    "grey levels": lambda folder: write_nifti(folder / "plain.nii.gz", FRAMES),
+    "frame rate": lambda folder: write_nifti(folder / "rate.nii.gz", FRAMES),
+    "pixel spacing": lambda folder: write_nifti(folder / "spacing.nii.gz", FRAMES),
+    "frame rate unknown": lambda folder: write_pngs(folder / "pictures", FRAMES),
+    "pixel spacing unknown": lambda folder: write_pngs(folder / "pictures", FRAMES),
+    "sector uncertain": lambda folder: write_pngs(folder / "still", FRAMES[[0, 0, 0]]),
+}

@@ -1,0 +1,80 @@
+"""Faults that show only when a record is used, so that the doctor has no word for them.
+
+`BROKEN_IN_USE` holds reason -> a function that makes the record, uses it and returns the reasons of what was left out.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from data_pipelines.formats import camus
+from data_pipelines.formats.camus.masks import read_pairs
+from data_pipelines.formats.cine import clips as cine
+from data_pipelines.records import UnreadableRecord
+from data_pipelines.sampling import sample_clip
+from data_pipelines.simulator.realism.frames import ed_es_frames
+from data_pipelines.source import CamusSource
+from data_pipelines.store.preparation import prepare
+from data_pipelines.store.stored_clips import StoredClips
+from tests.data_pipelines.broken.camus import tree
+from tests.helpers.trees import edit, make_clip, path_of, remove
+
+
+def refused(use, *arguments):
+    try:
+        use(*arguments)
+    except UnreadableRecord as fault:
+        return [fault.reason]
+    return []
+
+
+def two_frames(folder):
+    return refused(sample_clip, make_clip(n=2), 5, 32)
+
+
+def black(folder):
+    clip = make_clip()
+    return refused(ed_es_frames, dataclasses.replace(clip, frames=np.zeros_like(clip.frames)))
+
+
+def damaged_store(folder):
+    stored = StoredClips(prepare("camus", folder / "stores", source=tree(folder / "tree")).folder, "train")
+    shard = next(stored.folder.glob("camus-train.array_record*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 4 :] = bytes(len(content) - len(content) // 4)
+    shard.write_bytes(bytes(content))
+    return refused(lambda: StoredClips(stored.folder, "train")[0])
+
+
+def without_pictures(folder):
+    return refused(cine.read, folder)
+
+
+def split_of_nobody(folder):
+    camus.write_split(tree(folder), {"train": ["patient0001"], "test": ["patient0002"]})
+    return [record.reason for record in CamusSource(folder, views=("4CH",)).index("test").skipped]
+
+
+def pairs(folder, change):
+    """The reasons of a tree of predictions that is the references' but for a change."""
+    tree(folder / "references")
+    change(tree(folder / "predictions"))
+    paired = read_pairs(folder / "predictions", folder / "references", sequences=False)
+    return [record.reason for record in paired.skipped]
+
+
+def without_reference(folder):
+    return pairs(folder, lambda _: remove(folder / "references", "ES_gt", "ES"))
+
+
+BROKEN_IN_USE = {
+    "too few frames": two_frames,
+    "black picture": black,
+    "damaged store": damaged_store,
+    "empty folder": without_pictures,
+    "patient missing": split_of_nobody,
+    "no reference": without_reference,
+    "no prediction": lambda folder: pairs(folder, lambda root: remove(root, "ES_gt", "ES")),
+    "another size": lambda folder: pairs(folder, lambda root: edit(path_of(root, "ES_gt"), lambda a: a[:-2])),
+    "not a label mask": lambda folder: pairs(folder, lambda root: edit(path_of(root, "ES_gt"), lambda a: a * 85)),
+}
