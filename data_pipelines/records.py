@@ -67,6 +67,8 @@ class Clip:
         ef_percent: ejection fraction stated by the data set, per cent, or None.
         volumes_ml: (EDV, ESV) stated by the data set, ml, or None.
         notes: what the reader found beside the data: where values come from, and which statements disagreed.
+        record_name: the name of the record before its view is added, where it is not the patient's: a patient may have
+            several cines of one view. "" stands for the patient's.
     """
 
     frames: UInt8[np.ndarray, "t h w"]
@@ -82,11 +84,13 @@ class Clip:
     ef_percent: float | None = None
     volumes_ml: tuple[float, float] | None = None
     notes: tuple[Note, ...] = ()
+    record_name: str = ""
 
     @property
     def record_id(self) -> str:
-        """Names the record: patient and view, e.g. "patient0001_4CH", or the patient alone if the view is unknown."""
-        return f"{self.patient_id}_{self.view}" if self.view else self.patient_id
+        """Names the record: `record_name`, or the patient, and the view if it is known: "patient0001_4CH"."""
+        name = self.record_name or self.patient_id
+        return f"{name}_{self.view}" if self.view else name
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -100,11 +100,11 @@ class CineSource:
 
     root: Path
 
-    def index(self, split: str) -> Index[Path]:
+    def index(self, split: str) -> Index[cine.CineEntry]:
         """Lists every cine below the folder: cines have no splits, so that `split` changes nothing."""
         return cine.index(self.root)
 
-    def read(self, entry: Path) -> Clip:
+    def read(self, entry: cine.CineEntry) -> Clip:
         """Reads one cine, cropped to its ultrasound sector."""
         return cine.read(entry)
 

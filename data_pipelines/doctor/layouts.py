@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_pipelines.doctor.findings import MISSING, NOTE, SUSPICIOUS, Finding
 from data_pipelines.errors import DataError
@@ -15,6 +16,9 @@ from data_pipelines.formats import camus, echonet_dynamic
 from data_pipelines.formats.echonet_dynamic.tracings import crosses_itself, polygon_mask
 from data_pipelines.records import Clip, Skipped
 from data_pipelines.splits import SPLITS, PatientSplits, PatientTwice, SplitError
+
+if TYPE_CHECKING:
+    from data_pipelines.formats import cine
 
 EXPECTED = (
     "patient0001, ... or database_nifti (CAMUS), FileList.csv and Videos (EchoNet-Dynamic), preparation.json (a "
@@ -235,11 +239,11 @@ def _cines(path: Path) -> Tree:
     if not listed.entries:
         names = sorted(entry.name for entry in path.iterdir())
         raise NotRecognised(f"{path} holds {len(names)} entries, e.g. {names[:5]}; expected {EXPECTED}, or cines")
-    items = [Item(str(file.relative_to(path)), functools.partial(_read_cine, file)) for file in listed.entries]
+    items = [Item(entry.record_id, functools.partial(_read_cine, entry)) for entry in listed.entries]
     return Tree("a folder of cines", items, listed.skipped)
 
 
-def _read_cine(path: Path) -> ReadClip:
+def _read_cine(source: cine.CineEntry | Path) -> ReadClip:
     from data_pipelines.formats import cine
 
-    return ReadClip(cine.read(path))
+    return ReadClip(cine.read(source))

@@ -1,7 +1,8 @@
 """Reads any apical cine as a `Clip`: DICOM, MP4, AVI, MOV, MKV, NIfTI, or a folder of PNG frames.
 
-`index` finds the cines below a folder. `read` gives one as a clip cropped to the ultrasound sector, without masks, ED
-or ES. `load` also gives what brings masks back onto the original picture (`sector.place_back`).
+`index` finds the cines below a folder, and `entries` names them. `read` gives one as a clip cropped to the ultrasound
+sector, without masks, ED or ES. `load` also gives what brings masks back onto the original picture
+(`sector.place_back`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.formats.cine import dicom, sector
+from data_pipelines.formats.cine.entries import CineEntry, FoundCine, name_cines
 from data_pipelines.formats.cine.nifti import read_nifti
 from data_pipelines.formats.cine.pictures import natural_order, png_names, read_pngs
 from data_pipelines.formats.cine.recording import Recording
@@ -43,12 +45,15 @@ class Cine:
 
 
 def record_name(path: Path) -> str:
-    """Returns the name of a file or folder without the suffix of a cine: the patient_id of the clip."""
-    return path.name[: -len(suffix)] if (suffix := _suffix(path)) else path.name
+    """Returns the name of a file or folder without the suffix of a cine."""
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    return name[: -len(suffix)] if (suffix := _suffix(path)) else name
 
 
-def index(root: Path) -> Index[Path]:
+def index(root: Path) -> Index[CineEntry]:
     """Lists the cines below a folder, in natural order, and the files that are none. Nothing is decoded.
+
+    `entries` says how records and patients are named.
 
     A cine is a file with one of `SUFFIXES`, a file of another name that begins like DICOM (exports name them IM0001),
     or a folder that holds PNG files. Left out by name are "unsupported suffix" and "a mask, not a picture" (_gt of
@@ -60,54 +65,54 @@ def index(root: Path) -> Index[Path]:
     """
     root = Path(root)
     if root.is_file():
-        return Index([root], [])
+        return Index([_single(root)], [])
     if not root.is_dir():
         raise FileNotFoundError(f"{root} does not exist: give a cine or a folder with cines")
-    paths: list[Path] = []
+    found: list[FoundCine] = []
     skipped: list[Skipped] = []
     for folder, folders, names in os.walk(root):
         folders[:] = natural_order([name for name in folders if not name.startswith(".")])
         if png_names(Path(folder)):
-            paths.append(Path(folder))
+            found.append(FoundCine((Path(folder),), record_name(Path(folder))))
         visible = [name for name in names if not name.startswith(".") and name.upper() != "DICOMDIR"]
         for name in natural_order(visible):
             path = Path(folder) / name
             if name.lower().endswith(MASK_ENDINGS):
                 skipped.append(Skipped(record_name(path), "a mask, not a picture", f"{path} ends like a CAMUS mask"))
             elif _suffix(path) or _begins_like_dicom(path):
-                paths.append(path)
+                found.append(FoundCine((path,), record_name(path)))
             elif not name.lower().endswith(".png"):
                 skipped.append(Skipped(name, "unsupported suffix", f"{path}: a cine is {', '.join(SUFFIXES)} or PNGs"))
-    if not paths and not skipped:
+    if not found and not skipped:
         raise ValueError(f"{root} holds no file: give a cine ({', '.join(SUFFIXES)}) or a folder with cines or PNGs")
-    return Index(paths, skipped)
+    return Index(name_cines(root, found), skipped)
 
 
-def read(path: Path) -> Clip:
-    """Reads one cine, cropped to its ultrasound sector and black around it.
+def read(source: CineEntry | Path) -> Clip:
+    """Reads one cine, cropped to its ultrasound sector and black around it; of a path, its patient is its name.
 
     Raises:
         UnreadableRecord: with one of the reasons "file missing", "unsupported suffix" and "one frame only", or of those
             of `dicom.read`, `read_video`, `read_nifti` and `read_pngs`.
     """
-    return load(path).clip
+    return load(source).clip
 
 
-def load(path: Path, *, crop: bool = True) -> Cine:
+def load(source: CineEntry | Path, *, crop: bool = True) -> Cine:
     """Reads one cine with its sector, its original size and notes on where its values come from.
 
-    The spacing of the clip is that of the original pixels, which cropping does not change. Its patient_id is the name
-    of the file, never one from its header.
+    The spacing of the clip is that of the original pixels, which cropping does not change. Record and patient are named
+    by the path, never from a header.
 
     Args:
-        path: a file, or a folder of PNG frames.
+        source: an entry of `index`; or a file, or a folder of PNG frames.
         crop: False keeps the whole picture.
 
     Raises:
         UnreadableRecord: as `read`.
     """
-    path = Path(path)
-    name = record_name(path)
+    entry = source if isinstance(source, CineEntry) else _single(Path(source))
+    path, name = entry.path, entry.record_id
     try:
         recording = _open(path, name)
     except OSError as error:
@@ -130,11 +135,17 @@ def load(path: Path, *, crop: bool = True) -> Cine:
         es_index=None,
         spacing_mm=recording.spacing_mm,
         fps=recording.fps,
-        patient_id=name,
+        patient_id=entry.patient_id,
         view=recording.view,
         notes=notes,
+        record_name=name,
     )
     return Cine(clip, area, (height, width))
+
+
+def _single(path: Path) -> CineEntry:
+    """Names a cine that is read alone."""
+    return CineEntry((path,), record_name(path), record_name(path))
 
 
 def _open(path: Path, name: str) -> Recording:

@@ -181,7 +181,7 @@ def test_index_finds_every_kind_and_one_bad_file_stops_no_other(tmp_path):
     (root / ".hidden.mp4").write_text("x")
     listed = cine.index(root)
     found, skipped = listed.entries, listed.skipped
-    assert [path.relative_to(root).as_posix() for path in found] == [
+    assert [entry.path.relative_to(root).as_posix() for entry in found] == [
         "case9.mp4",
         "case10.avi",
         "letter.dcm",
@@ -197,19 +197,25 @@ def test_index_finds_every_kind_and_one_bad_file_stops_no_other(tmp_path):
     ]
     assert "2 x unsupported suffix" in summarise_skipped(skipped)
     read, faults = {}, {}
-    for path in found:
+    for entry in found:
         try:
-            clip = cine.read(path)
-            read[clip.patient_id] = len(clip)
+            clip = cine.read(entry)
+            read[clip.record_id, clip.patient_id] = len(clip)
         except UnreadableRecord as error:
             faults[error.record_id] = error.reason
-    assert read == {"case9": 4, "case10": 4, "IM0001": 4, "a": 4, "pictures": 3}
+    assert read == {
+        ("case9", "case9"): 4,
+        ("case10", "case10"): 4,
+        ("IM0001", "sub"): 4,
+        ("a", "sub"): 4,
+        ("pictures", "sub"): 3,
+    }
     assert faults == {"letter": "not a DICOM file", "still": "one frame only"}
 
 
 def test_index_of_a_file_of_a_missing_path_and_of_an_empty_folder(tmp_path):
     path = write_video(tmp_path / "a.avi", picture(3, (96, 128)))
-    assert cine.index(path) == Index([path], [])
+    assert cine.index(path) == Index([cine.CineEntry((path,), "a", "a")], [])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         cine.index(tmp_path / "none")
     (tmp_path / "empty" / "inner").mkdir(parents=True)
