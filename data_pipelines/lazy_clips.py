@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import overload
 
+from data_pipelines.notes_by_record import merge_notes
 from data_pipelines.records import SampledClip, Skipped, summarise_skipped
 from data_pipelines.sampling import sample_clip
 from data_pipelines.source import EmptySplit, LoadedSplit, StoreSource
@@ -99,7 +100,8 @@ def open_lazily(
         training_labels: which masks the training may use, as in `sample_clip`.
 
     Returns:
-        The usable clips as `LazyClips`, and those left out: too few frames from ED to ES, or no mask.
+        The usable clips as `LazyClips`, those left out (too few frames from ED to ES, or no mask), and the notes that
+        the store keeps of those used and of the whole.
 
     Raises:
         EmptySplit: no record is usable.
@@ -120,4 +122,5 @@ def open_lazily(
     if not kept:
         raise EmptySplit(f"no usable record in split {split!r} of {source.root}: {summarise_skipped(skipped)}")
     clips = LazyClips(stored, frames, size, training_labels=training_labels, positions=kept)
-    return LoadedSplit(clips, skipped)
+    used = {record_id: stored.notes.get(record_id, ()) for record_id in map(stored.record_ids.__getitem__, kept)}
+    return LoadedSplit(clips, skipped, merge_notes(listed.notes, used))

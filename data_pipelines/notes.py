@@ -8,8 +8,7 @@ cannot be told, the reader refuses the record (`UnreadableRecord`) and names bot
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 Severity = Literal["info", "warning"]
@@ -97,22 +96,3 @@ def note(code: str, text: str) -> Note:
 def warnings_of(notes: Sequence[Note]) -> tuple[Note, ...]:
     """Returns the notes that somebody should look at."""
     return tuple(one for one in notes if one.severity == "warning")
-
-
-def summarise_notes(notes: Mapping[str, Sequence[Note]]) -> str:
-    """Writes one line for each code, warnings first, then by frequency: count, code, first three records, first text.
-
-    Args:
-        notes: notes by record.
-    """
-    by_code: dict[tuple[bool, str], list[tuple[str, Note]]] = {}
-    for record_id, own in notes.items():
-        for one in own:
-            by_code.setdefault((one.severity != "warning", one.code), []).append((record_id, one))
-    counts = Counter({key: len(rows) for key, rows in by_code.items()})
-    lines = []
-    for key, count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1])):
-        rows = by_code[key]
-        names = ", ".join(record_id for record_id, _ in rows[:3])
-        lines.append(f"{count} x {key[1]}: {names}{', ...' if count > 3 else ''}: {rows[0][1].text}")
-    return "\n".join(lines)

@@ -19,6 +19,7 @@ from pathlib import Path
 import rich.console
 import rich.progress
 
+from data_pipelines.notes_by_record import summarise_notes
 from data_pipelines.records import summarise_skipped
 from data_pipelines.splits import SPLITS
 from data_pipelines.store.builder import PREPARATION
@@ -74,7 +75,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def describe(folder: Path) -> str:
-    """Describes what a prepared folder holds, split by split, and what was left out."""
+    """Describes what a prepared folder holds, split by split, what was left out, and the readers' notes."""
     missing, lines = json.loads((folder / PREPARATION).read_text())["missing"], []
     for split in SPLITS:
         if split in missing:
@@ -82,8 +83,8 @@ def describe(folder: Path) -> str:
             continue
         clips = StoredClips(folder, split)
         lines.append(f"  {split}: {len(clips)} clips of {len(set(clips.patient_ids))} patients")
-        if clips.skipped:
-            lines += [f"    skipped {line}" for line in summarise_skipped(clips.skipped).splitlines()]
+        lines += [f"    skipped {line}" for line in summarise_skipped(clips.skipped).splitlines()]
+        lines += [f"    noted {line}" for line in summarise_notes(clips.notes).splitlines()]
     return "\n".join(lines)
 
 

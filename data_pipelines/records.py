@@ -92,6 +92,10 @@ class Clip:
         name = self.record_name or self.patient_id
         return f"{name}_{self.view}" if self.view else name
 
+    def with_notes(self, known: Iterable[Note]) -> Clip:
+        """Returns the same clip with what was known of its record before it was read; no note stands there twice."""
+        return dataclasses.replace(self, notes=tuple(dict.fromkeys([*known, *self.notes])))
+
     def __len__(self) -> int:
         return len(self.frames)
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from data_pipelines.errors import DataError
 from data_pipelines.formats import camus, cine, echonet_dynamic
 from data_pipelines.notes import Note
+from data_pipelines.notes_by_record import merge_notes
 from data_pipelines.records import VIEWS, Clip, Index, Skipped, UnreadableRecord, summarise_skipped
 from data_pipelines.splits import SPLITS
 from data_pipelines.store.builder import NotPrepared
@@ -145,14 +146,14 @@ class StoreSource:
             return self._index_every_split()
         stored = StoredClips(self.root, split)
         wanted = [i for i, record_id in enumerate(stored.record_ids) if record_id.rpartition("_")[2] in self.views]
-        return Index([StoredEntry(stored, position) for position in wanted], stored.skipped)
+        return Index([StoredEntry(stored, position) for position in wanted], stored.skipped, stored.notes_apart)
 
     def read(self, entry: StoredEntry) -> Clip:
         """Reads one stored record."""
         return entry.clips[entry.position]
 
     def _index_every_split(self) -> Index[StoredEntry]:
-        entries, skipped, absent = [], [], []
+        entries, skipped, absent, notes = [], [], [], {}
         for split in SPLITS:
             try:
                 listed = self.index(split)
@@ -161,9 +162,10 @@ class StoreSource:
                 continue
             entries += listed.entries
             skipped += listed.skipped
+            notes = merge_notes(notes, listed.notes)
         if len(absent) == len(SPLITS):
             raise EmptySplit(f"{self.root} has no record in any split: {absent[0]}")
-        return Index(entries, skipped)
+        return Index(entries, skipped, notes)
 
 
 def open_source(
@@ -199,7 +201,8 @@ class LoadedSplit(Generic[ItemT]):
     Attributes:
         clips: what was made of every usable record, in the order of the record ids.
         skipped: the records that were left out.
-        notes: what the readers said of the records that were kept, by record; records without a note are absent.
+        notes: what the readers said of the records that were kept, and what was known before any was read, by record;
+            records without a note are absent.
     """
 
     clips: Sequence[ItemT]
@@ -253,6 +256,7 @@ def load_split(
     def read(entry: Any) -> _Used[T] | Skipped:
         try:
             clip = source.read(entry)
+            clip = clip.with_notes(listed.notes.get(clip.record_id, ()))
             return _Used(use(clip), clip.record_id, clip.notes)
         except UnreadableRecord as fault:
             if not skip_unreadable:
@@ -265,8 +269,7 @@ def load_split(
                 skipped.append(result)
             else:
                 kept.append(result.value)
-                if result.notes:
-                    notes[result.record_id] = (*notes.get(result.record_id, ()), *result.notes)
+                notes |= merge_notes({result.record_id: (*notes.get(result.record_id, ()), *result.notes)})
             if progress is not None:
                 progress(done, len(listed.entries))
     if not kept:

@@ -4,12 +4,13 @@
 preparation that can be interrupted, `stored_clips` what opens a store. `data_pipelines.lazy_clips` trains from one.
 """
 
-from data_pipelines.store.builder import PREPARATION, SKIPPED, VERSION, ClipBuilder, NotPrepared, builder_dir
+from data_pipelines.store.builder import NOTES, PREPARATION, SKIPPED, VERSION, ClipBuilder, NotPrepared, builder_dir
 from data_pipelines.store.data_sets import BUILDERS, Camus, EchonetDynamic, SimulatedEcho
 from data_pipelines.store.stored_clips import StoredClips, open_store
 
 __all__ = [
     "BUILDERS",
+    "NOTES",
     "PREPARATION",
     "SKIPPED",
     "VERSION",

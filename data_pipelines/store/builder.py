@@ -2,7 +2,8 @@
 
 A record holds everything a `Clip` has, without loss. Records lie in the order of their ids, in shards of a fixed number
 of entries, and the bytes depend on the source alone. Next to the shards are `index-SPLIT.json` (ids without decoding),
-`skipped.json` (what could not be read, and why) and `preparation.json` (which data this is). TensorFlow is not needed.
+`skipped.json` (what could not be read, and why), `notes.json` (what the readers said of each record) and
+`preparation.json` (which data this is). TensorFlow is not needed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from data_pipelines.errors import DataError
+from data_pipelines.notes_by_record import merge_notes, notes_as_json
 from data_pipelines.records import Clip
 from data_pipelines.splits import SPLITS
 from data_pipelines.store.shards import FEATURES, INDEX_KEYS, Plan, Shard, encode_entry, write_shard
 
 VERSION = tfds.core.Version("1.0.0")  # raise it whenever the same source gives other records
-PREPARATION, SKIPPED = "preparation.json", "skipped.json"
+PREPARATION, SKIPPED, NOTES = "preparation.json", "skipped.json", "notes.json"
 
 
 class NotPrepared(DataError, FileNotFoundError):
@@ -114,6 +116,7 @@ class ClipBuilder(FileReaderBuilder, skip_registration=True):
         if not infos:
             raise ValueError(f"no usable record in {self.name}: {missing}")
         _write_skipped(staged, target)
+        _write_notes(staged, target)
         (target / PREPARATION).write_text(json.dumps({"origin": plan.origin, "missing": missing}, indent=1))
         if not self.staged:
             shutil.rmtree(staged.folder)
@@ -147,6 +150,16 @@ def _write_skipped(staged: Staged, target: Path) -> None:
         skipped[job.split] += staged.shards[name].skipped
     rows = {split: [dataclasses.asdict(record) for record in records] for split, records in skipped.items()}
     (target / SKIPPED).write_text(json.dumps(rows, indent=1))
+
+
+def _write_notes(staged: Staged, target: Path) -> None:
+    """Writes what the readers said, by split and record."""
+    plan = staged.plan
+    parts = {split: [plan.notes.get(split, {})] for split in SPLITS}
+    for name, job in plan.shards().items():
+        parts[job.split].append(staged.shards[name].notes)
+    rows = {split: notes_as_json(merge_notes(*found)) for split, found in parts.items()}
+    (target / NOTES).write_text(json.dumps(rows, indent=1))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -172,7 +172,7 @@ def _plan_of_tree(
     name: str, root: Path, index: Callable[[Path, str], Index[Any]], files: Callable[[Any], list[Path]]
 ) -> Plan:
     """Plans a data set on disk; its fingerprint is made of the ids, splits, file names and sizes."""
-    entries, skipped, missing, faults = {}, {}, {}, []
+    entries, skipped, missing, notes, faults = {}, {}, {}, {}, []
     for split in SPLITS:
         try:
             listed = index(root, split)
@@ -180,7 +180,7 @@ def _plan_of_tree(
             missing[split] = str(error)
             faults.append(error)
             continue
-        skipped[split] = listed.skipped
+        skipped[split], notes[split] = listed.skipped, listed.notes
         if listed.entries:
             entries[split] = listed.entries
         else:
@@ -195,4 +195,4 @@ def _plan_of_tree(
             sizes = sorted((path.name, path.stat().st_size) for path in files(entry))
             digest.update(json.dumps([split, entry.record_id, sizes]).encode())
     counts = {split: len(split_entries) for split, split_entries in entries.items()}
-    return Plan({"name": name, "records": counts, "files": digest.hexdigest()}, entries, skipped, missing)
+    return Plan({"name": name, "records": counts, "files": digest.hexdigest()}, entries, skipped, missing, notes)

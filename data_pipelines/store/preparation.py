@@ -25,6 +25,7 @@ from typing import Any
 
 from data_pipelines.errors import DataError
 from data_pipelines.files import write_atomically
+from data_pipelines.notes_by_record import notes_from_json
 from data_pipelines.records import Skipped, summarise_skipped
 from data_pipelines.store.builder import PREPARATION, ClipBuilder, Staged, builder_dir
 from data_pipelines.store.data_sets import BUILDERS
@@ -181,10 +182,11 @@ def _claim(staging: Path, plan: Plan, *, overwrite: bool) -> None:
 
 def _finished_shard(staging: Path, name: str, entries: int) -> Shard | None:
     """Returns the shard if it was written from as many entries and its file is still whole."""
-    if not (note := staging / f"{name}.json").is_file():
+    if not (description := staging / f"{name}.json").is_file():
         return None
-    fields = json.loads(note.read_text())
-    shard = Shard(**fields | {"skipped": [Skipped(**row) for row in fields["skipped"]]})
+    fields = json.loads(description.read_text())
+    notes = notes_from_json(fields.get("notes", {}))  # absent in what an earlier version left unfinished
+    shard = Shard(**fields | {"skipped": [Skipped(**row) for row in fields["skipped"]], "notes": notes})
     size_bytes = (staging / name).stat().st_size if (staging / name).exists() else 0
     is_whole = size_bytes == shard.size_bytes and len(shard.record_ids) + len(shard.skipped) == entries
     return shard if is_whole else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from data_pipelines.notes import Note
 from data_pipelines.records import Clip, Skipped, UnreadableRecord
 
 ENTRIES_PER_SHARD = 32
@@ -109,6 +110,7 @@ class Encoded:
         has_labels: whether any frame has a reference mask.
         half_cycle_frames: frames from ED to ES, both included; 0 where they are not known.
         content: what `encode_clip` gives.
+        notes: what the reader said; they are kept beside the shards, not in the record.
     """
 
     record_id: str
@@ -116,6 +118,7 @@ class Encoded:
     has_labels: bool
     half_cycle_frames: int
     content: bytes = dataclasses.field(repr=False)
+    notes: tuple[Note, ...] = ()
 
 
 def encode_entry(read: Callable[[Any], Clip], entry: Any) -> Encoded | Skipped:
@@ -132,9 +135,8 @@ def encode_entry(read: Callable[[Any], Clip], entry: Any) -> Encoded | Skipped:
     half_cycle_frames = 0
     if clip.ed_index is not None and clip.es_index is not None:
         half_cycle_frames = abs(clip.es_index - clip.ed_index) + 1
-    return Encoded(
-        clip.record_id, clip.patient_id, bool(clip.has_reference.any()), half_cycle_frames, encode_clip(clip)
-    )
+    has_labels = bool(clip.has_reference.any())
+    return Encoded(clip.record_id, clip.patient_id, has_labels, half_cycle_frames, encode_clip(clip), clip.notes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +150,7 @@ class Shard:
         half_cycle_frames: frames from ED to ES of every record; 0 where they are not known.
         skipped: entries that could not be read.
         size_bytes: size of the file.
+        notes: what the reader said, by record; records without a note are absent.
     """
 
     record_ids: list[str]
@@ -156,6 +159,7 @@ class Shard:
     half_cycle_frames: list[int]
     skipped: list[Skipped]
     size_bytes: int
+    notes: dict[str, tuple[Note, ...]] = dataclasses.field(default_factory=dict)
 
 
 def write_shard(path: Path, results: Iterable[Encoded | Skipped]) -> Shard:
@@ -190,6 +194,7 @@ def write_shard(path: Path, results: Iterable[Encoded | Skipped]) -> Shard:
         half_cycle_frames=[record.half_cycle_frames for record in kept],
         skipped=skipped,
         size_bytes=path.stat().st_size if kept else 0,
+        notes={record.record_id: record.notes for record in kept if record.notes},
     )
 
 
@@ -223,12 +228,14 @@ class Plan:
         entries: what to read, by split, in the order of the record ids.
         skipped: records that the source names and does not have, by split.
         missing: why a split cannot be made, for each split that the source does not have.
+        notes: what is known before a record is read, by split and record; it is no part of the origin.
     """
 
     origin: dict[str, Any]
     entries: dict[str, list[Any]]
     skipped: dict[str, list[Skipped]]
     missing: dict[str, str]
+    notes: dict[str, Mapping[str, tuple[Note, ...]]] = dataclasses.field(default_factory=dict)
 
     def shards(self) -> dict[str, ShardJob]:
         """Cuts the entries into shards, by the name of the shard."""
