@@ -33,6 +33,11 @@ class NoteKind:
 NOTE_KINDS: dict[str, NoteKind] = {
     # every format
     "grey levels": NoteKind("info", "How the stored samples became grey levels 0..255."),
+    "grey levels doubtful": NoteKind(
+        "warning",
+        "The samples may have another range than the one that was taken.",
+        "Look at the picture; export it with grey levels 0..255.",
+    ),
     "frame rate": NoteKind("info", "Which statement of the file the frame rate comes from."),
     "frame rate unknown": NoteKind(
         "info", "No statement of the file gives a frame rate.", "Times are counted in frames; no heart rate is given."

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from data_pipelines.errors import DataError
+from data_pipelines.grey_levels import LABELS_END
 from data_pipelines.preprocessing import resize_frames, resize_probability, to_native, to_unit_range
 from data_pipelines.records import Clip
 from echoforge_jax.models.echoforge import EchoForge
@@ -66,8 +67,11 @@ class Segmenter(abc.ABC):
     num_networks: int = 1
 
     @abc.abstractmethod
-    def probabilities(self, clips: Sequence[Frames]) -> list[Float[np.ndarray, "t s s"]]:
-        """Returns foreground probabilities at network size of clips of any length and size, made in one batch."""
+    def probabilities(self, clips: Sequence[np.ndarray]) -> list[Float[np.ndarray, "t s s"]]:
+        """Returns foreground probabilities at network size of clips of any length and size, made in one batch.
+
+        A clip is grey levels 0..255, (t, h, w) uint8.
+        """
 
     def segment(self, clip: Clip | np.ndarray) -> Segmentation:
         """Segments the left ventricle on every frame of a clip.
@@ -98,7 +102,7 @@ class Segmenter(abc.ABC):
         """
         batch: list[np.ndarray] = []
         for clip in clips:
-            _check_frames(clip)
+            _check_clip(clip)
             batch.append(clip)
             if len(batch) == batch_clips:
                 yield from self._segment_batch(batch, batch_clips)
@@ -166,11 +170,16 @@ class Predictor(Segmenter):
         """Returns foreground probabilities of frames at network size with grey levels 0..1; stays on the device."""
         return self._probabilities(self.variables, image)
 
-    def probabilities(self, clips: Sequence[Frames]) -> list[Float[np.ndarray, "t s s"]]:
+    def probabilities(self, clips: Sequence[np.ndarray]) -> list[Float[np.ndarray, "t s s"]]:
         """Returns foreground probabilities at network size of clips of any length and size, made in one batch.
 
         Shorter clips are padded after their end, which no earlier frame can see.
+
+        Raises:
+            DataError: the frames are not grey levels 0..255, (t, h, w) uint8.
         """
+        for clip in clips:
+            _check_clip(clip)
         longest = max(len(clip) for clip in clips)
         frames = -(-longest // FRAMES_MULTIPLE) * FRAMES_MULTIPLE if longest > 2 else longest
         image = np.zeros((len(clips), frames, self.size, self.size), np.float32)
@@ -183,18 +192,20 @@ class Predictor(Segmenter):
         """Returns the memory before the first frame of so many parallel streams."""
         return self.network.initial_memory(batch)
 
-    def stream_frame(
-        self, memory: Memory, frame: UInt8[np.ndarray, "b h w"]
-    ) -> tuple[Memory, Float[np.ndarray, "b s s"]]:
+    def stream_frame(self, memory: Memory, frame: np.ndarray) -> tuple[Memory, Float[np.ndarray, "b s s"]]:
         """Predicts one frame of a stream, with the same result as in the whole clip.
 
         Args:
             memory: what the frames before it left (`start_stream` before the first one).
-            frame: grey levels 0..255 of each parallel stream.
+            frame: grey levels 0..255 of each parallel stream, (b, h, w) uint8.
 
         Returns:
             The memory after the frame, and its foreground probability at network size.
+
+        Raises:
+            DataError: the frame is not uint8 of three axes.
         """
+        _check_form(frame, "(streams, rows, columns)")
         image = jnp.asarray(_to_network(frame, self.size))
         memory, probability = self._stream(self.variables, memory, image)
         return memory, np.asarray(probability)
@@ -212,7 +223,7 @@ class Ensemble(Segmenter):
         self.size, self.threshold = self.predictors[0].size, self.predictors[0].threshold
         self.num_networks = len(self.predictors)
 
-    def probabilities(self, clips: Sequence[Frames]) -> list[Float[np.ndarray, "t s s"]]:
+    def probabilities(self, clips: Sequence[np.ndarray]) -> list[Float[np.ndarray, "t s s"]]:
         """Returns the mean of the networks' foreground probabilities, resized to the first one's size."""
         shape = (self.size, self.size)
         by_network = [predictor.probabilities(clips) for predictor in self.predictors]
@@ -241,9 +252,31 @@ def _to_network(frames: Frames, size: int) -> Float[np.ndarray, "t s s"]:
     return to_unit_range(resize_frames(frames, size))
 
 
-def _check_frames(frames: np.ndarray) -> None:
-    if frames.dtype != np.uint8 or frames.ndim != 3 or 0 in frames.shape:
+def _check_clip(frames: np.ndarray) -> None:
+    """Refuses anything but grey levels 0..255 of a clip, (t, h, w) uint8."""
+    _check_form(frames, "(frames, rows, columns)")
+    if 0 < frames.max() <= LABELS_END:
         raise DataError(
-            f"the frames are {frames.dtype} of shape {frames.shape}; expected grey levels 0..255 as uint8 of shape "
-            "(frames, rows, columns): scale and convert them first"
+            f"the brightest pixel of the clip is {frames.max()} of 255; expected grey levels 0..255: these are labels, "
+            "or fractions 0..1 that were rounded. Multiply fractions by 255 before they become uint8"
         )
+
+
+def _check_form(frames: np.ndarray, axes: str) -> None:
+    """Refuses arrays that are not uint8 of three axes.
+
+    Args:
+        frames: the frames.
+        axes: names of the three axes, for the message.
+    """
+    if frames.dtype == np.uint8 and frames.ndim == 3 and 0 not in frames.shape:
+        return
+    found = f"the frames are {frames.dtype} of shape {frames.shape}"
+    advice = "export them again"
+    if frames.ndim == 4 and frames.shape[-1] in (3, 4):
+        advice = "these are colours: give their luminance"
+    elif frames.ndim == 2:
+        advice = "this is one frame: give frames[None]"
+    elif frames.dtype != np.uint8:
+        advice = "data_pipelines.grey_levels.to_grey_levels scales fractions 0..1 and other ranges"
+    raise DataError(f"{found}; expected grey levels 0..255 as uint8 of shape {axes}: {advice}")

@@ -62,10 +62,34 @@ def test_a_network_by_name_segments_frames_of_any_size(predictor: ef.Predictor):
         np.zeros((64, 64), np.uint8),
         np.zeros((2, 64, 64, 3), np.uint8),
         np.zeros((0, 64, 64), np.uint8),
+        np.zeros((2, 64, 64), np.uint16),
+        np.zeros((2, 64, 64), bool),
     ],
 )
 def test_frames_that_are_no_grey_levels_are_refused(predictor: ef.Predictor, frames: np.ndarray):
-    with pytest.raises(DataError, match=r"expected grey levels 0\.\.255 as uint8"):
+    match = r"expected grey levels 0\.\.255 as uint8"
+    for ask in (
+        predictor.segment,
+        lambda f: predictor.probabilities([f]),
+        lambda f: list(predictor.predict_clips([f])),
+    ):
+        with pytest.raises(DataError, match=match):
+            ask(frames)
+    with pytest.raises(DataError, match=match):
+        predictor.stream_frame(predictor.start_stream(), frames)
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        (np.full((2, 64, 64), 0.5, np.float32), "to_grey_levels"),
+        (np.zeros((64, 64), np.uint8), r"frames\[None\]"),
+        (np.zeros((2, 64, 64, 3), np.uint8), "luminance"),
+        (np.eye(64, dtype=np.uint8)[None], "rounded"),
+    ],
+)
+def test_the_refusal_says_what_to_do(predictor: ef.Predictor, frames: np.ndarray, words: str):
+    with pytest.raises(DataError, match=words):
         predictor.segment(frames)
 
 

@@ -11,6 +11,7 @@ from einops import rearrange
 
 from data_pipelines.formats.camus.images import DAMAGED
 from data_pipelines.formats.cine.recording import NO_RATE, NO_SPACING, Recording, frame_rate
+from data_pipelines.grey_levels import to_grey_levels
 from data_pipelines.notes import note
 from data_pipelines.records import UnreadableRecord
 
@@ -50,15 +51,13 @@ def read_nifti(path: Path, record_id: str) -> Recording:
     if pixels.ndim != 3 or pixels.dtype.kind not in "uif":
         detail = f"{path} has shape {pixels.shape} of {pixels.dtype}, expected numbers (x, y, t) or (x, y, 1, t)"
         raise UnreadableRecord(record_id, "pixel format not supported", detail)
-    if not (pixels.min() >= 0 and pixels.max() <= 255):  # false for nan too
-        detail = f"{path}: {pixels.min()}..{pixels.max()}, expected 0..255: rescale"
-        raise UnreadableRecord(record_id, "grey level out of range", detail)
-    frames = np.ascontiguousarray(rearrange(np.rint(pixels).astype(np.uint8), "x y t -> t y x"))
+    levels = to_grey_levels(rearrange(pixels, "x y t -> t y x"), record_id, source=str(path))
+    frames = np.ascontiguousarray(levels.frames)
     scale, second = MM_PER_UNIT.get(str(units[0])), SECONDS_PER_UNIT.get(str(units[1]))
     spacing_mm = (zooms[1] * scale, zooms[0] * scale) if scale and min(zooms[:2]) > 0 else None
     fps = frame_rate(1 / (frame_time * second)) if second and frame_time > 0 else None
     notes = (
-        note("grey levels", "As stored."),
+        *levels.notes,
         note("frame rate", "From pixdim[4].") if fps else NO_RATE,
         note("pixel spacing", "From pixdim and the units of the header.") if spacing_mm else NO_SPACING,
     )
