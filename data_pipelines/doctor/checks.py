@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from data_pipelines.doctor.findings import BLANK, EF_APART
-from data_pipelines.notes import Note
+from data_pipelines.notes import Note, note
 from data_pipelines.records import ATRIUM, ENDOCARDIUM, Clip
 
 SATURATED_LEVEL, SATURATED_SHARE = 250, 0.25  # grey level, and the share of pixels from which a frame is saturated
@@ -41,7 +41,7 @@ class ClipFacts:
         ef_of_masks_percent: `one_plane_ef` of its masks, or None.
         frame_hashes: hashes of every frame that is not of one grey level.
         titles: titles of `CLIP_FINDINGS` that concern this clip.
-        notes: what its reader said.
+        notes: what its reader said, and `pixel spacing unknown` where it is.
     """
 
     record_id: str
@@ -105,7 +105,7 @@ def examine(clip: Clip, titles: Iterable[str] = ()) -> ClipFacts:
         ef_of_masks_percent=masks.ef_percent,
         frame_hashes=frozenset(h for h, frame in zip(hashes, clip.frames, strict=True) if frame.min() < frame.max()),
         titles=frozenset({*titles, *_frame_titles(clip, hashes), *masks.titles}),
-        notes=clip.notes,
+        notes=_notes(clip),
     )
 
 
@@ -159,8 +159,15 @@ def sector_offset(frames: UInt8[np.ndarray, "t h w"]) -> tuple[float, float] | N
     return down, right
 
 
+def _notes(clip: Clip) -> tuple[Note, ...]:
+    """The notes of the reader, and that the spacing is unknown where the reader did not say so."""
+    unknown = note("pixel spacing unknown", "The reader found none.")
+    is_said = unknown.code in {one.code for one in clip.notes}
+    return clip.notes if clip.spacing_mm is not None or is_said else (*clip.notes, unknown)
+
+
 def _frame_titles(clip: Clip, hashes: list[bytes]) -> set[str]:
-    """Names the findings on grey levels, repeated frames and pixel spacing."""
+    """Names the findings on grey levels, repeated frames and the shape of pixels."""
     titles = set()
     if len(clip) > 2 and any(a == b for a, b in itertools.pairwise(hashes)):
         titles.add("frames repeated within a clip")
@@ -168,9 +175,7 @@ def _frame_titles(clip: Clip, hashes: list[bytes]) -> set[str]:
         titles.add("blank or very dark frame")
     if any((frame >= SATURATED_LEVEL).mean() > SATURATED_SHARE for frame in clip.frames):
         titles.add("saturated frame")
-    if clip.spacing_mm is None:
-        titles.add("spacing unknown")
-    elif not np.isclose(*clip.spacing_mm, rtol=0.01):
+    if clip.spacing_mm is not None and not np.isclose(*clip.spacing_mm, rtol=0.01):
         titles.add("anisotropic spacing")
     return titles
 

@@ -11,23 +11,26 @@ import numpy as np
 from data_pipelines.doctor.checks import ClipFacts
 from data_pipelines.doctor.findings import CLIP_FINDINGS, NOTE, SUSPICIOUS, Finding
 from data_pipelines.notes import NOTE_KINDS, Note
+from data_pipelines.notes_by_record import group_notes
 from data_pipelines.records import ATRIUM
 
 CLEAR_OFFSET = 0.01  # share of the sector's box: a smaller offset of its centroid does not tell where the apex is
 
 
-def collect_findings(facts: Sequence[ClipFacts], splits: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Collects the findings on every clip by title, then those that show between clips.
+def collect_findings(
+    facts: Sequence[ClipFacts], splits: Mapping[str, Sequence[str]], notes: Mapping[str, Sequence[Note]]
+) -> list[Finding]:
+    """Collects the findings on every clip by title, those of the readers' notes, then those that show between clips.
 
     Args:
         facts: the clips that were examined.
         splits: patients by split; empty where they are not known.
+        notes: what the readers said, by record.
     """
     findings = []
     for title, (kind, detail) in CLIP_FINDINGS.items():
         if records := tuple(clip.record_id for clip in facts if title in clip.titles):
             findings.append(Finding(kind, title, records, detail))
-    notes = {clip.record_id: clip.notes for clip in facts}
     return [
         *findings,
         *findings_of_notes(notes),
@@ -38,24 +41,25 @@ def collect_findings(facts: Sequence[ClipFacts], splits: Mapping[str, Sequence[s
 
 
 def findings_of_notes(notes: Mapping[str, Sequence[Note]]) -> list[Finding]:
-    """Makes one finding for each code of the readers' notes; its detail is the text of the first record.
+    """Makes one finding for each code of the readers' notes, warnings first; its detail is the first text.
 
     Args:
         notes: notes by record.
     """
-    by_code: dict[str, list[tuple[str, Note]]] = {}
-    for record_id, own in notes.items():
-        for one in own:
-            by_code.setdefault(one.code, []).append((record_id, one))
-    findings = []
-    for code, rows in by_code.items():
-        kind, texts = NOTE_KINDS[code], {one.text for _, one in rows}
-        detail = " ".join(
-            filter(None, [rows[0][1].text, f"({len(texts)} texts.)" if len(texts) > 1 else "", kind.advice])
+    return [
+        Finding(
+            SUSPICIOUS if group.severity == "warning" else NOTE,
+            group.code,
+            group.records,
+            " ".join(filter(None, [group.example, _advice(group.code)])),
         )
-        records = tuple(record_id for record_id, _ in rows)
-        findings.append(Finding(SUSPICIOUS if kind.severity == "warning" else NOTE, code, records, detail))
-    return findings
+        for group in group_notes(notes)
+    ]
+
+
+def _advice(code: str) -> str:
+    """What to do; "" also for a code that a store of another version brings."""
+    return NOTE_KINDS[code].advice if code in NOTE_KINDS else ""
 
 
 def count_facts(facts: Sequence[ClipFacts]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from data_pipelines.doctor.comparison import collect_findings, count_facts
 from data_pipelines.doctor.findings import KINDS, MISSING, NOTE, UNREADABLE, Finding
 from data_pipelines.doctor.layouts import Item, Tree, recognise
 from data_pipelines.doctor.sheet import choose_records, draw_tile, write_sheet
+from data_pipelines.notes import Note
+from data_pipelines.notes_by_record import merge_notes
 from data_pipelines.records import Skipped, UnreadableRecord
 
 HEALTHY, WARNINGS, UNUSABLE = 0, 1, 2
@@ -34,6 +36,8 @@ class Diagnosis:
         records_read: how many records were examined.
         counts: `count_facts` of the records that could be read.
         findings: what was found, by kind, the most serious first.
+        left_out: every record that cannot be read or is missing, and why.
+        notes: every note of the readers, by record.
     """
 
     path: Path
@@ -41,6 +45,8 @@ class Diagnosis:
     records_read: int
     counts: dict[str, Any]
     findings: list[Finding]
+    left_out: list[Skipped]
+    notes: dict[str, tuple[Note, ...]]
 
     @property
     def exit_code(self) -> int:
@@ -95,14 +101,15 @@ def diagnose(
             tiles.append(examined.tile)
     if sheet and tiles:
         write_sheet(tiles, sheet)
+    notes = merge_notes(tree.notes, *({clip.record_id: clip.notes} for clip in facts))
     findings = [
         *_group_by_reason(tree.skipped, MISSING),
         *_group_by_reason(unreadable, UNREADABLE),
         *tree.findings,
-        *collect_findings(facts, tree.splits),
+        *collect_findings(facts, tree.splits, notes),
     ]
     findings.sort(key=lambda finding: KINDS.index(finding.kind))
-    return Diagnosis(path, tree, len(items), count_facts(facts), findings)
+    return Diagnosis(path, tree, len(items), count_facts(facts), findings, [*tree.skipped, *unreadable], notes)
 
 
 def _examine_all(items: Sequence[Item], shown: frozenset[int], threads: int) -> Iterator[_Examined]:

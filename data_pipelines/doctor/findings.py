@@ -9,7 +9,8 @@ KINDS = (UNREADABLE, MISSING, SUSPICIOUS, NOTE)  # the most serious first
 BLANK = 20  # grey levels: a frame whose brightest hundredth is darker shows nothing
 EF_APART = 25.0  # per cent; between the stated EF and that of one plane by area and length: about 10 is usual
 
-# Findings on single clips by title: kind, and what it means or what to do.
+# Findings on single clips by title: kind, and what it means or what to do. Notes of the readers (`NOTE_KINDS`) stand
+# beside them under their own codes, so that nothing has two names.
 CLIP_FINDINGS = {
     "Info_*.cfg missing": (MISSING, "no image quality, EF and frame rate"),
     "sequence missing": (MISSING, "ED and ES alone: train with data.frames=2"),
@@ -28,7 +29,6 @@ CLIP_FINDINGS = {
     "frames repeated within a clip": (NOTE, "neighbouring frames are identical: frames were doubled or frozen"),
     "EF far from the mask areas": (NOTE, f"stated EF and one-plane EF of the masks differ by {EF_APART:.0f} or more"),
     "anisotropic spacing": (NOTE, "handled: row and column spacing are kept apart"),
-    "spacing unknown": (NOTE, "distances in pixels, not mm"),
     "anatomy not checkable: no atrium label": (NOTE, "nothing refuses an image that is transposed or upside down"),
 }
 

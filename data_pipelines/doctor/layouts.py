@@ -14,6 +14,8 @@ from data_pipelines.doctor.findings import MISSING, NOTE, SUSPICIOUS, Finding
 from data_pipelines.errors import DataError
 from data_pipelines.formats import camus, echonet_dynamic
 from data_pipelines.formats.echonet_dynamic.tracings import crosses_itself, polygon_mask
+from data_pipelines.notes import Note
+from data_pipelines.notes_by_record import merge_notes
 from data_pipelines.records import Clip, Skipped
 from data_pipelines.splits import SPLITS, PatientSplits, PatientTwice, SplitError
 
@@ -67,6 +69,7 @@ class Tree:
         scheme: how the patients are split, "" where they are not.
         splits: patients by split; empty where they are not known.
         findings: findings on the whole, known before a clip is read.
+        notes: what is known of records before they are read, by record.
     """
 
     layout: str
@@ -75,6 +78,7 @@ class Tree:
     scheme: str = ""
     splits: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    notes: Mapping[str, tuple[Note, ...]] = dataclasses.field(default_factory=dict)
 
 
 def recognise(path: Path, scheme: str = "auto") -> Tree:
@@ -128,7 +132,7 @@ def _camus(path: Path, scheme: str) -> Tree:
     layouts = sorted({entry.layout for entry in listed.entries})
     layout = f"CAMUS, {' and '.join({'nifti': 'NIfTI', 'mhd': '.mhd/.raw'}[name] for name in layouts) or 'no image'}"
     items = [Item(entry.record_id, functools.partial(_read_camus, entry)) for entry in listed.entries]
-    return Tree(layout, items, listed.skipped, splits.scheme, splits.patients, tuple(findings))
+    return Tree(layout, items, listed.skipped, splits.scheme, splits.patients, tuple(findings), listed.notes)
 
 
 def _read_camus(entry: camus.Entry) -> ReadClip:
@@ -179,7 +183,8 @@ def _echonet(path: Path, scheme: str) -> Tree:
         findings.append(Finding(NOTE, "video that FileList.csv does not list", unlisted, "it is never read"))
     findings += _find_unassigned(present, splits)
     items = [Item(entry.record_id, functools.partial(_read_echonet, entry)) for entry in listed.entries]
-    return Tree("EchoNet-Dynamic", items, listed.skipped, splits.scheme, splits.patients, tuple(findings))
+    name = "EchoNet-Dynamic"
+    return Tree(name, items, listed.skipped, splits.scheme, splits.patients, tuple(findings), listed.notes)
 
 
 def _read_echonet(entry: echonet_dynamic.Entry) -> ReadClip:
@@ -205,7 +210,7 @@ def _store(folders: list[Path]) -> Tree:
     from data_pipelines.store.builder import NotPrepared
     from data_pipelines.store.stored_clips import StoredClips
 
-    items, skipped, patients, findings = [], [], {}, []
+    items, skipped, patients, findings, notes = [], [], {}, [], {}
     for split in SPLITS:
         try:
             clips = StoredClips(folders[0], split)
@@ -214,13 +219,14 @@ def _store(folders: list[Path]) -> Tree:
             continue
         patients[split] = sorted(set(clips.patient_ids))
         skipped += clips.skipped
+        notes = merge_notes(notes, clips.notes_apart)
         items += [
             Item(record_id, functools.partial(_read_stored, clips, position))
             for position, record_id in enumerate(clips.record_ids)
         ]
     items.sort(key=lambda item: item.record_id)
     layout = f"prepared store of {folders[0].parent.name}"
-    return Tree(layout, items, skipped, "as prepared", patients, tuple(findings))
+    return Tree(layout, items, skipped, "as prepared", patients, tuple(findings), notes)
 
 
 def _read_stored(clips: Sequence[Clip], position: int) -> ReadClip:
@@ -240,7 +246,7 @@ def _cines(path: Path) -> Tree:
         names = sorted(entry.name for entry in path.iterdir())
         raise NotRecognised(f"{path} holds {len(names)} entries, e.g. {names[:5]}; expected {EXPECTED}, or cines")
     items = [Item(entry.record_id, functools.partial(_read_cine, entry)) for entry in listed.entries]
-    return Tree("a folder of cines", items, listed.skipped)
+    return Tree("a folder of cines", items, listed.skipped, notes=listed.notes)
 
 
 def _read_cine(source: cine.CineEntry | Path) -> ReadClip:

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_pipelines.doctor.diagnosis import HEALTHY, UNUSABLE, WARNINGS, Diagnosis, diagnose
 from data_pipelines.doctor.findings import MISSING, NOTE, SUSPICIOUS, UNREADABLE, Finding
+from data_pipelines.notes_by_record import group_notes, notes_as_json
 
 NAMES_SHOWN = 4
 VALUES_SHOWN = 6
@@ -36,12 +37,18 @@ def as_text(diagnosis: Diagnosis) -> str:
         lines += _count_lines(counts)
     for kind, heading in HEADINGS.items():
         if findings := [finding for finding in diagnosis.findings if finding.kind == kind]:
-            lines += ["", heading, *(f"  {_finding_line(finding)}" for finding in findings)]
+            lines += [
+                "",
+                heading,
+                *(line for finding in findings for line in _finding_lines(finding, counts["records"])),
+            ]
+    if any(len(group.texts) > 1 for group in group_notes(diagnosis.notes)):
+        lines += ["", "--json FILE writes every text of every record."]
     return "\n".join([*lines, "", VERDICTS[diagnosis.exit_code]])
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Makes the report for programs: it names every record of every finding."""
+    """Makes the report for programs: every record of every finding, and every text on every record."""
     return {
         "path": str(diagnosis.path),
         "layout": diagnosis.tree.layout,
@@ -52,6 +59,8 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "splits": {name: list(patients) for name, patients in diagnosis.tree.splits.items()},
         "counts": diagnosis.counts,
         "findings": [dataclasses.asdict(finding) for finding in diagnosis.findings],
+        "left_out": [dataclasses.asdict(record) for record in diagnosis.left_out],
+        "notes": notes_as_json(diagnosis.notes),
     }
 
 
@@ -121,9 +130,9 @@ def _count_lines(counts: dict[str, Any]) -> list[str]:
     def spread(name: str, unit: str = "") -> str:
         if (values := counts[name]) is None:
             return "unknown"
-        known = "" if values["known"] == counts["records"] else f", known of {values['known']} records"
-        is_constant = values["min"] == values["max"]
-        span = f"{values['min']}" if is_constant else f"{values['min']} to {values['max']}, median {values['median']}"
+        known = "" if values["known"] == counts["records"] else f", known of {values['known']} of {counts['records']}"
+        low, middle, high = (f"{values[key]:g}" for key in ("min", "median", "max"))
+        span = low if low == high else f"{low} to {high}, median {middle}"
         return f"{span}{unit}{known}"
 
     return [
@@ -138,10 +147,19 @@ def _count_lines(counts: dict[str, Any]) -> list[str]:
     ]
 
 
-def _finding_line(finding: Finding) -> str:
-    names = ", ".join(finding.records[:NAMES_SHOWN]) + (", ..." if len(finding.records) > NAMES_SHOWN else "")
-    count = f"{len(finding.records)} x " if finding.records else ""
-    return f"{count}{finding.title}{f': {names}' if names else ''} ({finding.detail})"
+def _finding_lines(finding: Finding, records: int) -> list[str]:
+    """Writes what was found and where, and below it what it means.
+
+    Args:
+        finding: the finding.
+        records: how many records were read.
+    """
+    found = len(finding.records)
+    if found == records > NAMES_SHOWN:
+        where = ": all records"
+    else:
+        where = f": {', '.join(finding.records[:NAMES_SHOWN])}{', ...' if found > NAMES_SHOWN else ''}" if found else ""
+    return [f"  {f'{found} x ' if found else ''}{finding.title}{where}", f"      {finding.detail}"]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from data_pipelines.doctor.layouts import recognise
 from data_pipelines.formats import camus
 from data_pipelines.formats import echonet_dynamic as echonet
 from data_pipelines.formats.echonet_dynamic.video import write_video
+from data_pipelines.notes import NOTE_KINDS
 from data_pipelines.records import ATRIUM, ENDOCARDIUM
 from tests.helpers.trees import edit_csv, make_clip, make_video_clip, remove, write_mhd_tree
 
@@ -48,8 +49,12 @@ def run(root, *options):
     return code, report
 
 
+INFOS = {code for code, kind in NOTE_KINDS.items() if kind.severity == "info"}  # readers may add some at any time
+
+
 def titles(report, kind):
-    return {finding["title"]: finding["records"] for finding in report["findings"] if finding["kind"] == kind}
+    found = {finding["title"]: finding["records"] for finding in report["findings"] if finding["kind"] == kind}
+    return {title: records for title, records in found.items() if title not in INFOS}
 
 
 @pytest.fixture
@@ -102,7 +107,6 @@ def painted(clip, where, value, what="label_map"):
         (lambda c: painted(c, np.s_[3], c.frames[2], "frames"), "notes", "frames repeated within a clip"),
         (lambda c: painted(c, np.s_[5], c.label_map[0]), "suspicious", "EF of the masks not plausible"),
         (lambda c: dataclasses.replace(c, ef_percent=20.0), "notes", "EF far from the mask areas"),
-        (lambda c: dataclasses.replace(c, spacing_mm=None), "notes", "spacing unknown"),
         (lambda c: erased(c, ATRIUM), "notes", "anatomy not checkable: no atrium label"),
         (
             lambda c: dataclasses.replace(c, has_reference=np.zeros(6, bool), label_map=0 * c.label_map),
@@ -145,7 +149,7 @@ def test_missing_and_unreadable_parts_are_named(root, capsys):
         "sequence missing": ["patient0001_4CH"],
     }
     assert titles(report, "notes")["patient in no split"] == ["patient0002", "patient0003"]
-    assert "1 x truncated file: patient0003_4CH (" in capsys.readouterr().out
+    assert "1 x truncated file: patient0003_4CH\n      " in capsys.readouterr().out
 
 
 def test_identical_frames_and_patients_in_two_splits(root):
@@ -246,11 +250,7 @@ def test_echonet(root):
     )
     assert (
         titles(report, "notes").items()
-        >= {
-            "more than two traced frames": ["0X0_4CH"],
-            "video that FileList.csv does not list": ["0X3"],
-            "spacing unknown": ["0X0_4CH", "0X1_4CH", "0X2_4CH"],
-        }.items()
+        >= {"more than two traced frames": ["0X0_4CH"], "video that FileList.csv does not list": ["0X3"]}.items()
     )
 
 
