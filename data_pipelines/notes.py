@@ -61,6 +61,82 @@ NOTE_KINDS: dict[str, NoteKind] = {
     "frames missing": NoteKind(
         "warning", "Fewer frames could be decoded than the file states.", "Fetch the file again, or export it again."
     ),
+    # video and pictures
+    "frame rate disputed": NoteKind(
+        "warning",
+        "Two statements of the file give different frame rates.",
+        "Look up the rate of the recording before times or heart rates are used.",
+    ),
+    "frame rate impossible": NoteKind(
+        "warning",
+        "The stated frame rate is a default of a writer, or outside of what echocardiography has; it is not used.",
+        "Times are counted in frames; look up the rate of the recording where times matter.",
+    ),
+    "frame rate implausible": NoteKind(
+        "warning",
+        "The frame rate is above 250 frames per second, which two-dimensional cines have in research alone.",
+        "Look up the rate of the recording before times or heart rates are used.",
+    ),
+    "frame times doubtful": NoteKind(
+        "warning",
+        "Some frames have no time, the time of the frame before, or an earlier one.",
+        "Export the cine with a constant frame rate where times matter.",
+    ),
+    "frame count disputed": NoteKind(
+        "warning", "Two statements of the file give different numbers of frames; all that decode are read."
+    ),
+    "frames outside the edit list": NoteKind(
+        "info", "The file says that some of its frames are not to be shown; they are left out."
+    ),
+    "damaged frames": NoteKind(
+        "warning", "A few frames are damaged or could not be decoded.", "Fetch the file again, or export it again."
+    ),
+    "file shorter than stated": NoteKind(
+        "warning", "The file ends before its header says, but every frame that it states is there.", "Fetch it again."
+    ),
+    "picture size disputed": NoteKind(
+        "warning", "Header and pictures differ in size; the pictures are read as they are."
+    ),
+    "picture turned": NoteKind("info", "The file says that its pictures are to be turned or mirrored, which was done."),
+    "pixels not square": NoteKind(
+        "warning",
+        "The file says that its pixels are not square; the pictures were stretched to their true shape.",
+        "Masks are of the stretched picture: bring them back to the size of the file where that is needed.",
+    ),
+    "pixel shape disputed": NoteKind(
+        "warning",
+        "Two statements give different shapes of the pixels, or one that cannot be.",
+        "Look whether the sector has its true proportions.",
+    ),
+    "colour range disputed": NoteKind(
+        "warning",
+        "The luminance goes far beyond the limited range that the file states or leaves to be assumed: it is full.",
+        "Look at black and white in the pictures.",
+    ),
+    "colour range doubtful": NoteKind(
+        "warning", "The grey levels may be shifted or bent: black is not 0, or the file names an unusual curve."
+    ),
+    "bit depth assumed": NoteKind(
+        "warning",
+        "The samples use a small part of the range of their format; the number of bits was told from the largest.",
+        "Look whether the pictures are as bright as they should be.",
+    ),
+    "bit depth doubtful": NoteKind(
+        "warning",
+        "The samples use a small part of the range of their format.",
+        "Look whether the pictures are as bright as they should be; else write them with 8 bits.",
+    ),
+    "transparency": NoteKind(
+        "warning", "The pictures have a transparency, which is left out.", "Write them without an alpha channel."
+    ),
+    "interlaced": NoteKind(
+        "warning",
+        "A frame holds two fields of different times, so that moving edges may look like combs.",
+        "Deinterlace the video where that is seen.",
+    ),
+    "several video streams": NoteKind(
+        "warning", "The file holds several videos; one is read.", "Write each to a file of its own to read them all."
+    ),
     "sector uncertain": NoteKind(
         "warning",
         "The ultrasound sector was not found with certainty, so that the picture may hold text or a second sector.",

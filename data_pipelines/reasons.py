@@ -50,6 +50,18 @@ REASONS: dict[str, Reason] = {
         "No decoder for this transfer syntax is installed.", "Install the extra that the message names, or convert it."
     ),
     "header garbled": Reason("An element does not hold what its tag promises.", "Export the file again."),
+    # ---- video -------------------------------------------------------------------------------------------------------
+    "empty file": Reason("The file has no content.", "Fetch it again."),
+    "not a video": Reason("The content is no video, whatever the name says.", "Fetch it again, or rename it."),
+    "no video stream": Reason("The file holds sound or text, and no pictures.", "Leave it out."),
+    "codec not supported": Reason("No decoder for its pictures is there.", "Convert it to H.264, MJPEG or FFV1."),
+    "frames missing": Reason("Far fewer frames could be decoded than the file states.", "Export it again."),
+    "damaged frames": Reason("Too many frames are damaged or cannot be decoded.", "Fetch it or export it again."),
+    "picture too large": Reason("A picture has more than 33 million pixels.", "Reduce it, or look at the header."),
+    "video too large": Reason(
+        "The frames would fill far more memory than the file has bytes, as in a decompression bomb.",
+        "Cut it into shorter clips.",
+    ),
     # ---- folders of pictures -----------------------------------------------------------------------------------------
     "empty folder": Reason("The folder holds no picture.", "Give a folder of numbered frames."),
     # ---- CAMUS and masks ---------------------------------------------------------------------------------------------

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipelines.formats.frame_rate import frame_rate as frame_rate
 from data_pipelines.notes import Note, note
 
-FPS_LIMITS = (2.0, 1000.0)  # a frame rate outside of them is a default or an error of the writer, not echocardiography
 NO_RATE = note("frame rate unknown", "The file states none.")
 NO_SPACING = note("pixel spacing unknown", "The file states none.")
 
@@ -37,8 +36,3 @@ class Recording:
     view: str = ""
     limit: tuple[slice, slice] | None = None
     notes: tuple[Note, ...] = ()
-
-
-def frame_rate(fps: float) -> float | None:
-    """Returns `fps` if it is finite and possible in echocardiography (2 to 1000 frames per second), else None."""
-    return float(fps) if math.isfinite(fps) and FPS_LIMITS[0] <= fps <= FPS_LIMITS[1] else None

@@ -25,16 +25,17 @@ def read(entry: Entry) -> Clip:
     smallest); a video in which ED comes after ES is reversed in time. The spacing is None: the data set has none.
 
     Raises:
-        UnreadableRecord: with one of the reasons "fewer than two traced frames", "row count", "truncated file", "zero
-            frames", "video shorter than the traced frame", "coordinates out of range or not finite", "empty mask" and
-            "not readable".
+        UnreadableRecord: with one of the reasons "fewer than two traced frames", "row count", "video shorter than the
+            traced frame", "coordinates out of range or not finite", "empty mask" and "not readable", or those of
+            `data_pipelines.formats.video.decode_video`.
     """
     if len(entry.tracings) < 2:
         raise _fault(entry, "fewer than two traced frames", f"VolumeTracings.csv has frames {sorted(entry.tracings)}")
     for frame, rows in entry.tracings.items():
         if len(rows) != ROWS_PER_FRAME:
             raise _fault(entry, "row count", f"frame {frame} has {len(rows)} rows in VolumeTracings.csv, expected 21")
-    frames = read_video(entry.path, entry.record_id)
+    video = read_video(entry.path, entry.record_id)
+    frames = video.frames
     height, width = frames.shape[1:]
     if (last := max(entry.tracings)) >= len(frames):
         raise _fault(entry, "video shorter than the traced frame", f"frame {last} of {len(frames)}, counted from 0")
@@ -64,6 +65,7 @@ def read(entry: Entry) -> Clip:
         view="4CH",
         ef_percent=entry.ef_percent,
         volumes_ml=entry.volumes_ml,
+        notes=video.notes,
     )
 
 

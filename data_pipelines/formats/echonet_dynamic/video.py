@@ -10,42 +10,24 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipelines.formats.video import DecodedVideo, decode_video
 from data_pipelines.records import UnreadableRecord
 
-UNKNOWN_SIZE = 2**32  # what an AVI header states for a stream of unknown length
 
-
-def read_video(path: Path, record_id: str) -> UInt8[np.ndarray, "t h w"]:
-    """Reads all frames of a video as grey levels.
+def read_video(path: Path, record_id: str) -> DecodedVideo:
+    """Reads all frames of a video as grey levels, pixel by pixel as stored, because the tracings are in pixels.
 
     Args:
         path: the file.
         record_id: the record, for the message of a fault.
 
     Raises:
-        UnreadableRecord: "not readable", "truncated file" or "zero frames".
+        UnreadableRecord: "not readable", or as `data_pipelines.formats.video.decode_video`.
     """
     try:
-        size, whole = _sizes(path)
+        return decode_video(path, record_id, square_pixels=False)
     except OSError as error:
         raise UnreadableRecord(record_id, "not readable", f"{path}: {error.strerror}") from error
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        if not capture.isOpened():
-            raise UnreadableRecord(record_id, "truncated file", f"{path} ({size} bytes) does not open")
-        if size < whole:
-            raise UnreadableRecord(record_id, "truncated file", f"{path} has {size} bytes, its header says {whole}")
-        stated, frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), []
-        while (step := capture.read())[0]:
-            frames.append(cv2.cvtColor(step[1], cv2.COLOR_BGR2GRAY))
-    finally:
-        capture.release()
-    if stated > len(frames):
-        detail = f"{path}: {len(frames)} of {stated} frames could be decoded"
-        raise UnreadableRecord(record_id, "truncated file", detail)
-    if not frames:
-        raise UnreadableRecord(record_id, "zero frames", f"{path} opens but holds no frame")
-    return np.stack(frames)
 
 
 def write_video(frames: UInt8[np.ndarray, "t h w"], fps: float | None, path: Path) -> None:
@@ -81,8 +63,7 @@ def write_video(frames: UInt8[np.ndarray, "t h w"], fps: float | None, path: Pat
 
 
 def _sizes(path: Path) -> tuple[int, int]:
-    """Returns the size of the file in bytes, and the size that its header states; 0 where it states none."""
+    """Returns the size of the file in bytes, and the size that its header states."""
     with path.open("rb") as file:
         head, size = file.read(8), os.fstat(file.fileno()).st_size
-    whole = 8 + int.from_bytes(head[4:], "little")
-    return size, whole if head[:4] == b"RIFF" and whole < UNKNOWN_SIZE else 0
+    return size, 8 + int.from_bytes(head[4:], "little")

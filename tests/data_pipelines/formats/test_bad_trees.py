@@ -99,7 +99,8 @@ def test_echonet(tmp_path):
     clips, skipped = loaded.clips, loaded.skipped
     assert [clip.patient_id for clip in clips] == ["0X00", "0X10"]
     assert Counter(s.reason for s in skipped) == {
-        "truncated file": 2,
+        "truncated file": 1,
+        "empty file": 1,
         "video missing": 1,
         "fewer than two traced frames": 1,
         "row count": 1,
