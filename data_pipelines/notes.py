@@ -116,16 +116,6 @@ NOTE_KINDS: dict[str, NoteKind] = {
     "colour range doubtful": NoteKind(
         "warning", "The grey levels may be shifted or bent: black is not 0, or the file names an unusual curve."
     ),
-    "bit depth assumed": NoteKind(
-        "warning",
-        "The samples use a small part of the range of their format; the number of bits was told from the largest.",
-        "Look whether the pictures are as bright as they should be.",
-    ),
-    "bit depth doubtful": NoteKind(
-        "warning",
-        "The samples use a small part of the range of their format.",
-        "Look whether the pictures are as bright as they should be; else write them with 8 bits.",
-    ),
     "transparency": NoteKind(
         "warning", "The pictures have a transparency, which is left out.", "Write them without an alpha channel."
     ),

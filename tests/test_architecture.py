@@ -47,6 +47,7 @@ ONE_HOME = {
     "tensorboardX": {"echoforge_jax.training.run_log"},
     "grain": {"data_pipelines.batches"},
     "pydicom": {"data_pipelines.formats.cine.dicom"},
+    "av": {f"data_pipelines.formats.video.{name}" for name in ("decoder", "grey", "source")},
 }
 """A library and the only modules that name it."""
 

@@ -22,7 +22,10 @@ from data_pipelines.formats.cine.video import read_video
 from data_pipelines.notes import note
 from data_pipelines.records import Clip, Index, Skipped, UnreadableRecord
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob"),
+    *(".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".ogv", ".mxf", ".dv", ".ivf", ".y4m"),
+)
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 SUFFIXES = (*VIDEO_SUFFIXES, *NIFTI_SUFFIXES, *DICOM_SUFFIXES)

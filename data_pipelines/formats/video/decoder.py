@@ -19,6 +19,7 @@ from data_pipelines.formats.video.containers import AviHeader, find_shortfall, r
 from data_pipelines.formats.video.grey import GreyFrames, find_pixel_shape
 from data_pipelines.formats.video.source import BARE_STREAMS, MOST_PIXELS, NoPictures, OpenContainer, open_bytes, words
 from data_pipelines.formats.video.timing import SAME_RATE, StatedRate, Timing, find_timing
+from data_pipelines.grey_levels import DARK_PART
 from data_pipelines.notes import Note, note
 from data_pipelines.records import UnreadableRecord
 
@@ -155,6 +156,11 @@ class Video:
                     detail = f"{frame.format.name} cannot be converted ({words(error)}): convert it to yuv420p"
                     raise self._refuse("pixel format not supported", detail) from error
                 yield picture
+        if grey is not None and grey.brightest is not None and 0 < grey.brightest < DARK_PART:
+            detail = (
+                f"no sample is above {100 * grey.brightest:.2g} % of white: the samples have fewer bits than stated"
+            )
+            raise self._refuse("grey level out of range", f"{detail}: write them with 8 bits, or scale them")
         self._finish(times, faults, size, grey.notes if grey else ())
 
     def _finish(self, times: list[float | None], faults: _Faults, size: tuple[int, int], notes: tuple[Note, ...]):
@@ -235,21 +241,21 @@ def decode_video(source: Path | BinaryIO | bytes, record_id: str, *, square_pixe
 
     Raises:
         UnreadableRecord: with one of the reasons "empty file", "truncated file", "not a video", "no video stream",
-            "codec not supported", "zero frames", "frames missing", "damaged frames", "frames of another size", "picture
-            too large", "video too large" and "pixel format not supported".
+            "codec not supported", "grey level out of range", "zero frames", "frames missing", "damaged frames", "frames
+            of another size", "picture too large", "video too large" and "pixel format not supported".
         OSError: the path cannot be opened.
     """
     with open_video(source, record_id, square_pixels=square_pixels) as video:
         frames: UInt8[np.ndarray, "t h w"] | None = None
         count, most = 0, max(MOST_BYTES, MOST_TIMES * video.byte_count)
         for picture in video:
+            if max(video.count, count + 1) * picture.size > most:
+                detail = f"{max(video.count, count + 1)} frames of {picture.shape} (h, w) from {video.byte_count} bytes"
+                raise UnreadableRecord(record_id, "video too large", f"{detail}: cut it into shorter clips")
             if frames is None:
-                frames = np.empty((min(video.count, max(most // picture.size, 1)) or 1, *picture.shape), np.uint8)
-            if count == len(frames):
-                if (count + 1) * picture.size > most:
-                    detail = f"more than {count} frames of {picture.shape} (h, w) from {video.byte_count} bytes"
-                    raise UnreadableRecord(record_id, "video too large", f"{detail}: cut it into shorter clips")
-                frames = np.concatenate((frames, np.empty_like(frames[: max(len(frames) // 4, 1)])))
+                frames = np.empty((max(video.count, 1), *picture.shape), np.uint8)
+            elif count == len(frames):
+                frames = np.concatenate((frames, np.empty_like(frames[: len(frames) // 4 + 1])))
             frames[count] = picture
             count += 1
         assert frames is not None  # an empty video was refused

@@ -17,7 +17,6 @@ FULL_RANGE = int(ColorRange.JPEG)
 FOOT, HEAD = 8, 246  # luminance of 8 bits: video of limited range (16 to 235) goes beyond these by ringing alone
 OUTSIDE_SHARE = 0.02  # share of such pixels from which the range is full whatever the tag says; real clips have 0.001
 RAISED_SHARE = 0.2  # share of pixels at 16 from which black was raised before the file was written
-SMALLEST_DEPTH_SHARE = 0.25  # of the levels of a format of more than 8 bits: a picture that stays below is too dark
 NOT_GAMMA = {16: "PQ", 18: "HLG"}  # transfer curves of high dynamic range
 SHAPE_LIMITS = (0.25, 4.0)  # width over height of a pixel
 SQUARE = 0.005  # how far from 1 that ratio may be
@@ -81,6 +80,7 @@ class GreyFrames:
     Attributes:
         notes: how the levels were made, and what was found.
         aspect: width over height of a pixel of the turned picture; 1 if they are made square, or are so.
+        brightest: the largest luminance so far as a part of its range; None where samples have 8 bits.
     """
 
     def __init__(self, first: av.VideoFrame, shape: PixelShape, *, square_pixels: bool):
@@ -94,6 +94,7 @@ class GreyFrames:
         self._reformatter = VideoReformatter()
         self._matrix = _display_matrix(first)
         self._range = first.color_range or None
+        self.brightest = 0.0 if _luminance(first) is not None and first.format.components[0].bits > 8 else None
         turned = self._matrix is not None and self._matrix[0, 0] == 0
         aspect = 1 / shape.aspect if turned else shape.aspect
         self._stretch = aspect if square_pixels else 1.0
@@ -117,6 +118,8 @@ class GreyFrames:
         Raises:
             FFmpegError: the pixel format cannot be converted.
         """
+        if self.brightest is not None and (luminance := _luminance(frame)) is not None:
+            self.brightest = max(self.brightest, float(luminance.max()) / (2 ** frame.format.components[0].bits - 1))
         bgr = self._reformatter.reformat(
             frame, format="bgr24", interpolation=Interpolation.BICUBIC, src_color_range=self._range, threads=1
         )
@@ -133,14 +136,6 @@ class GreyFrames:
         if luminance is None:
             return []
         bits = first.format.components[0].bits
-        if bits > 8 and first.format.name.startswith("gray"):
-            largest = int(luminance.max())
-            if 0 < largest < SMALLEST_DEPTH_SHARE * (2**bits - 1):
-                text = (
-                    f"The first frame goes to {largest} of {2**bits - 1}: the values may have fewer bits than stored."
-                )
-                return [note("bit depth doubtful", text)]
-            return []
         if bits != 8 or not first.format.name.startswith("yuv"):
             return []
         is_full = first.color_range == FULL_RANGE or first.format.name.startswith("yuvj")
