@@ -91,7 +91,10 @@ stop() {
 }
 
 status() {
-  say "slice: $(slice_state)"
+  local state
+  state="$(slice_state)"
+  say "slice: $state"
+  [ "$state" = ACTIVE ] || return 0
   on_hosts all "echo \"\$(hostname): \$(systemctl show $UNIT --property=SubState --property=ExecMainStatus | xargs)\"
 tail -n 1 ~/echoforge.log 2>/dev/null || true"
 }
