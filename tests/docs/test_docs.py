@@ -22,7 +22,10 @@ PROJECT_PATH = re.compile(r"(?<![\w:./-])(?:\.ci|configs|data_pipelines|docs|ech
 COMMAND = re.compile(r"(?:python -m |python )(\S+)|\b(echoforge) (?=\w)|(?:bash|sbatch) (?:.* )?(scripts/\S+)")
 FLAG = re.compile(r"(?<!\S)--([\w.-]+)")
 CONFIG_FIELD = re.compile(r"\bconfig((?:\.[a-z_]\w*)+)")
-SBATCH = set("nodes partition account gpus-per-node ntasks-per-node cpus-per-task mem time job-name test-only".split())
+SBATCH = {  # options of SLURM that the pages name
+    *("nodes", "partition", "account", "gpus-per-node", "ntasks-per-node", "cpus-per-task", "mem", "time"),
+    *("job-name", "test-only"),
+}
 REMOVED = RESULT_TABLES / "removed_experiments.md"  # names fields and files of an earlier commit
 
 

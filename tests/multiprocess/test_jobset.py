@@ -78,9 +78,7 @@ def test_the_counts_names_and_volumes_agree(name: str):
     promised = {variable["name"]: variable["value"] for variable in container["env"]}
     assert int(promised["ECHOFORGE_PROCESSES"]) == job["completions"]
     (accelerator,) = set(ACCELERATORS) & set(container["resources"]["limits"])
-    assert (
-        int(promised["ECHOFORGE_DEVICES"]) == job["completions"] * container["resources"]["limits"][accelerator]
-    )
+    assert int(promised["ECHOFORGE_DEVICES"]) == job["completions"] * container["resources"]["limits"][accelerator]
     assert int(container["resources"]["requests"]["cpu"]) >= 10  # docs/explanation/scaling.md, cores of a host
     assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"]
     config = next(argument for argument in container["command"] if argument.startswith("--config="))

@@ -39,8 +39,8 @@ def cluster(tmp_path: Path) -> Path:
     stand_in(
         tmp_path,
         "scontrol",
-        'case "$*" in *hostnames*) printf "n3\\nn4\\n" ;; *"show node n3"*) echo "NodeName=n3 NodeAddr=10.0.0.3 Port=1" ;;'
-        ' *"show job"*) cat "$HERE/state" ;; esac',
+        'case "$*" in *hostnames*) printf "n3\\nn4\\n" ;; *"show job"*) cat "$HERE/state" ;;'
+        ' *"show node n3"*) echo "NodeName=n3 NodeAddr=10.0.0.3 Port=1" ;; esac',
     )
     stand_in(
         tmp_path,
@@ -113,9 +113,7 @@ def test_slurm_starts_the_training_with_all_arguments_cores_and_a_meeting_point(
     (started,) = [call for call in calls_of(cluster) if call.startswith("srun ")]
     assert started.endswith("-m echoforge_jax.train --distributed=on --config=a.py --workdir=runs/with space")
     assert "--kill-on-bad-exit=0" in started
-    environment = dict(
-        line.split("=", 1) for line in (cluster / "environment").read_text().splitlines() if "=" in line
-    )
+    environment = dict(line.split("=", 1) for line in (cluster / "environment").read_text().splitlines() if "=" in line)
     assert environment["SRUN_CPUS_PER_TASK"] == "8"
     assert environment["JAX_COORDINATOR_ADDRESS"] == "10.0.0.3:61447"
     assert environment["JAX_COORDINATOR_PORT"] == "61447"

@@ -31,7 +31,9 @@ def cloud(tmp_path: Path) -> Path:
         esac""",
     )
     stand_in(tmp_path, "sudo", '"$@"')
-    stand_in(tmp_path, "systemctl", f'case "$1" in show) {next_line % ("trainings", "trainings")} | tr " " "\\n" ;; esac')
+    stand_in(
+        tmp_path, "systemctl", f'case "$1" in show) {next_line % ("trainings", "trainings")} | tr " " "\\n" ;; esac'
+    )
     stand_in(tmp_path, "systemd-run", 'printf "%s\\n" "$@" > "$HERE/unit"')
     stand_in(tmp_path, "uv", 'case "$1" in venv) mkdir -p .venv/bin && printf "" > .venv/bin/python ;; esac')
     return tmp_path
