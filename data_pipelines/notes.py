@@ -79,7 +79,7 @@ NOTE_KINDS: dict[str, NoteKind] = {
     ),
     "frame times doubtful": NoteKind(
         "warning",
-        "Some frames have no time, the time of the frame before, or an earlier one.",
+        "The times of some frames are missing, impossible, or not after those of the frame before.",
         "Export the cine with a constant frame rate where times matter.",
     ),
     "frame count disputed": NoteKind(
@@ -127,6 +127,62 @@ NOTE_KINDS: dict[str, NoteKind] = {
     "several video streams": NoteKind(
         "warning", "The file holds several videos; one is read.", "Write each to a file of its own to read them all."
     ),
+    # ---- DICOM
+    "element ignored": NoteKind(
+        "warning",
+        "An element of the header is empty or holds something impossible, and was left out of account.",
+        "Look at the value named; export the file again where it matters.",
+    ),
+    "file meta missing": NoteKind("info", "The file lacks the preamble or the transfer syntax; both were inferred."),
+    "transfer syntax corrected": NoteKind(
+        "warning", "The pixel data are not compressed as the header says; they were read as they are."
+    ),
+    "frame count corrected": NoteKind(
+        "warning",
+        "The pixel data hold more frames than Number of Frames says; all were read.",
+        "Other programs may show fewer frames; correct Number of Frames.",
+    ),
+    "offset table ignored": NoteKind(
+        "warning", "The table of offsets does not fit the frames that are there; the frames were found without it."
+    ),
+    "end of pixel data missing": NoteKind(
+        "info", "The mark behind the pixel data is missing; all frames that are announced are there."
+    ),
+    "colour space corrected": NoteKind(
+        "warning",
+        "The header states another colour space or order of samples than the pixels have; theirs was taken.",
+        "Look at the picture; other programs may show it green or torn.",
+    ),
+    "bits corrected": NoteKind(
+        "warning",
+        "The samples use another range of bits than the header states; theirs was taken.",
+        "Compare the brightness of the picture with the scanner's.",
+    ),
+    "window ignored": NoteKind(
+        "warning",
+        "The window or table of the file would make the picture white or black; the range of the samples was taken.",
+        "Compare the brightness of the picture with the scanner's.",
+    ),
+    "rate of display differs": NoteKind("info", "The file recommends to show the cine at another rate than recorded."),
+    "trimmed for display": NoteKind("info", "The file marks some of its frames for display; all were read."),
+    "pixel spacings disagree": NoteKind(
+        "warning",
+        "Two statements of the file give different pixel spacings or shapes of a pixel.",
+        "Measure something of known length in the picture before volumes are used.",
+    ),
+    "region doubtful": NoteKind(
+        "warning",
+        "A region of ultrasound leaves the picture or is no box, so that its spacing may be of another size.",
+        "Look at the picture; export it at the size of the scanner.",
+    ),
+    "pixels not square, not stretched": NoteKind(
+        "warning",
+        "The file says that its pixels are not square and gives no spacing; the pictures are read as they are.",
+        "Areas and lengths in pixels are distorted; export the cine with square pixels.",
+    ),
+    "one of several pictures": NoteKind("info", "The file holds several ultrasound pictures; each is a record."),
+    "view of several pictures": NoteKind("info", "The header states one view for several pictures; none was taken."),
+    "one file a frame": NoteKind("info", "The cine was put together from files that hold one frame each."),
     "sector uncertain": NoteKind(
         "warning",
         "The ultrasound sector was not found with certainty, so that the picture may hold text or a second sector.",

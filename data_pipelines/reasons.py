@@ -49,6 +49,20 @@ REASONS: dict[str, Reason] = {
     "compression not supported": Reason(
         "No decoder for this transfer syntax is installed.", "Install the extra that the message names, or convert it."
     ),
+    "several pictures": Reason(
+        "The file holds several ultrasound pictures, and one is asked for.",
+        "Read the entries of `cine.index(path)`, one for each picture.",
+    ),
+    "pixel data of another size": Reason(
+        "The pixel data are no whole number of frames of the size that the header states.", "Export the file again."
+    ),
+    "pixel data garbled": Reason(
+        "The pixel data are not divided into frames as DICOM divides them.", "Export the file again."
+    ),
+    "picture of another size": Reason(
+        "The compressed pictures have another size than the header states.", "Export the file again."
+    ),
+    "frame damaged": Reason("A frame is there as a whole and cannot be decoded.", "Export the file again."),
     "header garbled": Reason("An element does not hold what its tag promises.", "Export the file again."),
     # ---- video -------------------------------------------------------------------------------------------------------
     "empty file": Reason("The file has no content.", "Fetch it again."),

@@ -237,7 +237,10 @@ def _cines(path: Path) -> Tree:
     from data_pipelines.formats import cine
 
     if path.is_file():
-        return Tree("a cine", [Item(path.name, functools.partial(_read_cine, path))], [])
+        entries = cine.index(path).entries
+        names = [path.name] if len(entries) == 1 else [entry.record_id for entry in entries]
+        items = [Item(name, functools.partial(_read_cine, entry)) for name, entry in zip(names, entries, strict=True)]
+        return Tree("a cine" if len(items) == 1 else "several cines of one file", items, [])
     try:
         listed = cine.index(path)
     except ValueError as error:

@@ -68,27 +68,41 @@ def index(root: Path) -> Index[CineEntry]:
     """
     root = Path(root)
     if root.is_file():
-        return Index([_single(root)], [])
+        found = _find_cines([root])
+        return Index([_single(root)] if len(found) == 1 else name_cines(root.parent, found), [])
     if not root.is_dir():
         raise FileNotFoundError(f"{root} does not exist: give a cine or a folder with cines")
-    found: list[FoundCine] = []
+    found = []
     skipped: list[Skipped] = []
     for folder, folders, names in os.walk(root):
         folders[:] = natural_order([name for name in folders if not name.startswith(".")])
         if png_names(Path(folder)):
             found.append(FoundCine((Path(folder),), record_name(Path(folder))))
         visible = [name for name in names if not name.startswith(".") and name.upper() != "DICOMDIR"]
+        here: list[Path] = []
         for name in natural_order(visible):
             path = Path(folder) / name
             if name.lower().endswith(MASK_ENDINGS):
                 skipped.append(Skipped(record_name(path), "a mask, not a picture", f"{path} ends like a CAMUS mask"))
-            elif _suffix(path) or _begins_like_dicom(path):
-                found.append(FoundCine((path,), record_name(path)))
+            elif _suffix(path) or dicom.begins_like_dicom(path):
+                here.append(path)
             elif not name.lower().endswith(".png"):
                 skipped.append(Skipped(name, "unsupported suffix", f"{path}: a cine is {', '.join(SUFFIXES)} or PNGs"))
+        found += _find_cines(here)
     if not found and not skipped:
         raise ValueError(f"{root} holds no file: give a cine ({', '.join(SUFFIXES)}) or a folder with cines or PNGs")
     return Index(name_cines(root, found), skipped)
+
+
+def _find_cines(paths: list[Path]) -> list[FoundCine]:
+    """Lists the cines in files of one folder: a DICOM file may hold several, or be one frame of many."""
+    of_dicom = {path: [] for path in paths if _is_dicom(path)}
+    for one in dicom.list_cines(list(of_dicom)):
+        of_dicom[one.paths[0]].append(FoundCine(one.paths, record_name(one.paths[0]), one.part))
+    found = []
+    for path in paths:
+        found += of_dicom.get(path, [FoundCine((path,), record_name(path))])
+    return found
 
 
 def read(source: CineEntry | Path) -> Clip:
@@ -117,7 +131,7 @@ def load(source: CineEntry | Path, *, crop: bool = True) -> Cine:
     entry = source if isinstance(source, CineEntry) else _single(Path(source))
     path, name = entry.path, entry.record_id
     try:
-        recording = _open(path, name)
+        recording = _open(entry)
     except OSError as error:
         raise UnreadableRecord(
             name, "file missing", f"{path}: {error}: look at the path and its permissions"
@@ -151,8 +165,11 @@ def _single(path: Path) -> CineEntry:
     return CineEntry((path,), record_name(path), record_name(path))
 
 
-def _open(path: Path, name: str) -> Recording:
+def _open(entry: CineEntry) -> Recording:
+    path, name = entry.path, entry.record_id
     if path.is_dir():
+        if not png_names(path) and len(series := _series_in(path)) == 1:
+            return dicom.read_series(series[0].paths, name)
         return read_pngs(path, name)
     if not path.is_file():
         raise UnreadableRecord(name, "file missing", f"{path} does not exist: look at the path")
@@ -161,10 +178,19 @@ def _open(path: Path, name: str) -> Recording:
         return read_video(path, name)
     if suffix in NIFTI_SUFFIXES:
         return read_nifti(path, name)
-    if suffix in DICOM_SUFFIXES or _begins_like_dicom(path):
-        return dicom.read(path, name)
+    if len(entry.paths) > 1:
+        return dicom.read_series(entry.paths, name, entry.part)
+    if _is_dicom(path):
+        return dicom.read(path, name, entry.part)
     detail = f"{path}: expected {', '.join(SUFFIXES)}, a DICOM file of any name, or a folder of PNG frames"
     raise UnreadableRecord(name, "unsupported suffix", detail)
+
+
+def _series_in(folder: Path) -> list[dicom.ListedCine]:
+    """Lists the cines of a folder that are stored as one DICOM file a frame."""
+    files = [folder / name for name in natural_order(os.listdir(folder)) if not name.startswith(".")]
+    listed = dicom.list_cines([file for file in files if file.is_file() and _is_dicom(file)])
+    return [one for one in listed if len(one.paths) > 1]
 
 
 def _suffix(path: Path) -> str:
@@ -173,10 +199,6 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), "")
 
 
-def _begins_like_dicom(path: Path) -> bool:
-    """Looks for the 128 bytes of preamble, then DICM."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+def _is_dicom(path: Path) -> bool:
+    suffix = _suffix(path)
+    return suffix in DICOM_SUFFIXES or (not suffix and dicom.begins_like_dicom(path))

@@ -152,6 +152,10 @@ def test_dicom_is_cropped_within_its_region_and_masks_return(tmp_path):
         ("grey levels", "As stored."),
         ("frame rate", "From Frame Time."),
         ("pixel spacing", "From the region of ultrasound."),
+        (
+            "element ignored",
+            "Pixel Spacing means 9 x 9 mm, which no pixel of such a picture has; it was left out of account.",
+        ),
     ]
     uncropped = cine.load(path, crop=False)
     np.testing.assert_array_equal(uncropped.clip.frames, frames)
