@@ -18,7 +18,7 @@ BROKEN = {reason: make for kind in KINDS_OF_FILE for reason, make in kind.BROKEN
 NOTED = {code: make for kind in KINDS_OF_FILE for code, make in kind.NOTED.items()}
 
 # What has no file yet. It only shrinks.
-REASONS_TO_DO = {"header garbled", "no labelled frame", "the reader failed"}
+REASONS_TO_DO = {"no labelled frame", "the reader failed"}
 NOTES_TO_DO: set[str] = set()
 
 

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8B
 
 MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 RAMP = np.arange(256)
+ITEM = b"\xfe\xff\x00\xe0"  # what begins a fragment
 
 
 def picture(n=4, shape=(64, 80)):
@@ -62,20 +63,21 @@ def write(path, pixels, interpretation="MONOCHROME2", syntax=ExplicitVRLittleEnd
             delattr(ds, name)
         else:
             setattr(ds, name, value)
-    ds.HighBit = ds.BitsStored - 1
+    if "HighBit" not in elements:
+        ds.HighBit = ds.BitsStored - 1
     ds["PixelData"].is_undefined_length = ds.file_meta.TransferSyntaxUID.is_encapsulated
     ds.save_as(path, enforce_file_format=True)
     return path
 
 
-def encoded(pictures, **options):
-    """Each picture compressed by Pillow, encapsulated."""
+def encoded(pictures, has_bot=True, **options):
+    """Each picture compressed by Pillow, encapsulated, with or without a table of offsets."""
     streams = []
     for pixels in pictures:
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, **options)
         streams.append(buffer.getvalue() + b"\0" * (len(buffer.getvalue()) % 2))
-    return encapsulate(streams)
+    return encapsulate(streams, has_bot=has_bot)
 
 
 def ybr(rgb):

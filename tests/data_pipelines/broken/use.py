@@ -17,6 +17,7 @@ from data_pipelines.source import CamusSource
 from data_pipelines.store.preparation import prepare
 from data_pipelines.store.stored_clips import StoredClips
 from tests.data_pipelines.broken.camus import tree
+from tests.helpers.dicom_files import picture, region, write
 from tests.helpers.trees import edit, make_clip, path_of, remove
 
 
@@ -50,6 +51,11 @@ def without_pictures(folder):
     return refused(cine.read, folder)
 
 
+def two_pictures(folder):
+    regions = [region(0, 0, 39, 63), region(40, 0, 79, 63)]
+    return refused(cine.read, write(folder / "biplane.dcm", picture(), SequenceOfUltrasoundRegions=regions))
+
+
 def split_of_nobody(folder):
     camus.write_split(tree(folder), {"train": ["patient0001"], "test": ["patient0002"]})
     return [record.reason for record in CamusSource(folder, views=("4CH",)).index("test").skipped]
@@ -68,6 +74,7 @@ def without_reference(folder):
 
 
 BROKEN_IN_USE = {
+    "several pictures": two_pictures,
     "too few frames": two_frames,
     "black picture": black,
     "damaged store": damaged_store,

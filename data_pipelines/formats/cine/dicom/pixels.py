@@ -26,7 +26,14 @@ from pydicom.uid import (
 from data_pipelines.formats.cine.dicom import codecs, colour, grey, streams
 from data_pipelines.formats.cine.dicom.elements import DAMAGED
 from data_pipelines.formats.cine.dicom.file import Opened, PixelElement
-from data_pipelines.formats.cine.dicom.frames import ITEM, Frames, encapsulated_frames, find_fragments, join, native_frames
+from data_pipelines.formats.cine.dicom.frames import (
+    ITEM,
+    Frames,
+    encapsulated_frames,
+    find_fragments,
+    join,
+    native_frames,
+)
 from data_pipelines.formats.cine.dicom.layout import PALETTE, Layout, read_layout
 from data_pipelines.formats.cine.dicom.native import NativeReader, bytes_of_frame
 from data_pipelines.formats.cine.dicom.palette import NAMES as PALETTE_NAMES
@@ -116,9 +123,10 @@ def read_pixels(opened: Opened, path: Path, record_id: str, more: Sequence[Opene
         more: further files, in the order of their frames; only their pixel data are looked at.
 
     Raises:
-        UnreadableRecord: with one of the reasons "no pixel data", "header garbled", "video too large", "truncated file",
-            "pixel data of another size", "pixel data garbled", "picture of another size", "frame damaged",
-            "compression not supported", "pixel format not supported" and "grey level out of range".
+        UnreadableRecord: with one of the reasons "no pixel data", "header garbled", "picture too large", "video too
+            large", "truncated file", "pixel data of another size", "pixel data garbled", "picture of another size",
+            "frame damaged", "compression not supported", "pixel format not supported", "grey level out of range", or
+            of those of `video.decode_video` for a film.
     """
     pixels = [_existing(one, path, record_id) for one in (opened, *more)]
     layout = read_layout(opened.header, pixels[0].name, path, record_id)
