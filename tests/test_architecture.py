@@ -32,7 +32,7 @@ FLOORS = (
     {"errors", "provenance"},
     {"config", "distributed", "networks", "flags_help"},
     {"console", "evaluation", "models"},
-    {"weights", "report"},
+    {"weights", "report", "measurement"},
     {"training"},
     {"inference", "api"},
     {"scoring"},
@@ -79,7 +79,7 @@ def test_the_data_pipelines_know_neither_the_models_nor_jax():
         assert ours & importers(library) == set(), library
 
 
-@pytest.mark.parametrize("package", ["evaluation", "report"])
+@pytest.mark.parametrize("package", ["evaluation", "report", "measurement"])
 def test_scores_and_reports_need_no_jax_no_model_and_no_training(package: str):
     ours = {name for name in modules() if room(name) == f"echoforge_jax.{package}"}
     for library in (*JAX, *(f"echoforge_jax.{name}" for name in ("models", "training", "weights", "inference"))):

@@ -9,7 +9,8 @@ How one clip is made, module by module:
     polar_grid, speckle       the echoes of many small scatterers, blurred by the probe
     quality, acquisition      what a scanner adds: uneven gain, shadows, haze and noise (dB)
     scan, pixels              one frame: echo levels, then grey pixels
-    timing, drift, clip       all frames of a clip
+    rhythm, timing            which beats a clip shows, and how far the heart has contracted in every frame (s)
+    drift, clip               all frames of a clip
     patient, cohort           many patients, written to disk
 
 `coordinates` defines the two coordinate systems and `curves` the small functions that several modules use. `realism`

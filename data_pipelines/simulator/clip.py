@@ -12,9 +12,10 @@ from data_pipelines.simulator.patient import Patient
 from data_pipelines.simulator.pixels import compress, pixel_grid, scan_convert
 from data_pipelines.simulator.placement import sample_placement
 from data_pipelines.simulator.population import POPULATIONS
+from data_pipelines.simulator.rhythm import Rhythm
 from data_pipelines.simulator.scan import prepare_scan, scan_frame
-from data_pipelines.simulator.section import label_map_at, section_at
-from data_pipelines.simulator.timing import CYCLES, beats_timing, half_cycle_timing
+from data_pipelines.simulator.section import contracted_section, label_map_at, section_at
+from data_pipelines.simulator.timing import CYCLES, beats_timing, half_cycle_timing, rhythm_timing
 
 QUALITY_SHARES = (0.46, 0.35, 0.19)  # Good, Medium, Poor
 SMALLEST_SIZE = 32
@@ -32,6 +33,8 @@ class ClipSettings:
         cycle: "ejection": from end-diastole to end-systole. "filling": from end-systole to the next end-diastole.
             "beats": from any instant, for as many beats as the frames cover.
         fps: frames per second of "beats"; the other two divide their time into `frames`.
+        rhythm: the beats of a clip of "beats" and the instant of its first frame; None repeats one regular beat from a
+            drawn instant. `Rhythm.true_beats` says in which frames every beat begins and ends.
 
     Raises:
         ValueError: a value is out of its range.
@@ -42,10 +45,13 @@ class ClipSettings:
     quality: str | None = None
     cycle: str = "ejection"
     fps: float = 50.0
+    rhythm: Rhythm | None = None
 
     def __post_init__(self) -> None:
         if self.cycle not in CYCLES:
             raise ValueError(f"cycle is {self.cycle!r}; expected one of {', '.join(CYCLES)}: choose one of these")
+        if self.rhythm is not None and self.cycle != "beats":
+            raise ValueError(f"a rhythm is given and cycle is {self.cycle!r}; expected 'beats': choose that")
         if self.quality is not None and self.quality not in QUALITIES:
             raise ValueError(
                 f"quality is {self.quality!r}; expected one of {', '.join(QUALITIES)}, or None for a random draw"
@@ -66,10 +72,11 @@ def simulate_clip(patient: Patient, view: str, settings: ClipSettings | None = N
 
     Returns:
         the clip with its pixel spacing, frame rate, and the exact volumes and ejection fraction of the heart.
-        End-diastole and end-systole of "beats" are those of its first whole systole.
+        End-diastole and end-systole of "beats" are those of its first whole systole. With a rhythm they are None where
+        there is none, and a beat has the volumes that `Rhythm.true_beats` states.
 
     Raises:
-        ValueError: `view` is neither of the two, or the frames of "beats" hold no whole systole.
+        ValueError: `view` is neither of the two, or the frames of "beats" without a rhythm hold no whole systole.
     """
     if view not in VIEWS:
         raise ValueError(f"view is {view!r}; expected one of {', '.join(VIEWS)}: choose one of these")
@@ -80,7 +87,9 @@ def simulate_clip(patient: Patient, view: str, settings: ClipSettings | None = N
     gain_db, first_phase = float(rng.normal(0, 3)), float(rng.uniform(0, heart.beat))
     drift = sample_drift(rng)
     placement = sample_placement(rng, heart, view, POPULATIONS[patient.population])
-    if settings.cycle == "beats":
+    if settings.rhythm is not None:
+        timing = rhythm_timing(settings.rhythm, heart, frames=settings.frames, fps=settings.fps)
+    elif settings.cycle == "beats":
         timing = beats_timing(heart, frames=settings.frames, fps=settings.fps, first_phase=first_phase)
     else:
         timing = half_cycle_timing(heart, settings.cycle, frames=settings.frames)
@@ -89,8 +98,8 @@ def simulate_clip(patient: Patient, view: str, settings: ClipSettings | None = N
 
     frames = np.empty((settings.frames, settings.size, settings.size), np.uint8)
     label_map = np.empty_like(frames)
-    for frame, phase in enumerate(timing.phases):
-        section = section_at(heart, view, float(phase))
+    for frame, contraction in enumerate(timing.contractions):
+        section = contracted_section(heart, view, float(contraction))
         points = drift.undone(pixels.points, time_s=frame / timing.fps, depth_mm=placement.depth_mm)
         grey = compress(scan_frame(scan, section, frame=frame, rng=rng), gain_db)
         frames[frame] = scan_convert(grey, scan.grid, points=points, inside=pixels.inside)

@@ -195,34 +195,57 @@ def wall_volume_ml(ventricle: Ventricle, wall_mm: float) -> float:
 def contraction_at(phase: float, beat: float = math.inf) -> float:
     """Returns the share of the stroke volume that has left the ventricle: 0 at end-diastole, 1 at end-systole.
 
-    Systole (phase 0 to 1): a short isovolumic plateau, then ejection that is fastest early. Diastole (1 to `beat`):
-    isovolumic relaxation, early filling (the E wave), diastasis, and filling by the atrium (the A wave).
-
     Args:
         phase: any instant; later beats repeat the first.
         beat: length of a beat as a phase.
     """
     phase = phase % beat if math.isfinite(beat) else phase
-    if phase <= 1:
-        ejection_time = min(max((phase - 0.10) / 0.88, 0.0), 1.0)
-        return (1 - math.cos(math.pi * ejection_time**0.85)) / 2
-    diastole = (phase - 1) / (beat - 1)
+    return ejected_share(phase) if phase <= 1 else 1 - filled_share((phase - 1) / (beat - 1))
+
+
+def ejected_share(systole: float) -> float:
+    """Returns the share of a stroke that has left: a short isovolumic plateau, then ejection that is fastest early.
+
+    Args:
+        systole: share of systole that has passed: 0 at end-diastole, 1 at end-systole.
+    """
+    ejection_time = min(max((systole - 0.10) / 0.88, 0.0), 1.0)
+    return (1 - math.cos(math.pi * ejection_time**0.85)) / 2
+
+
+def filled_share(diastole: float) -> float:
+    """Returns the share of a stroke that has come back.
+
+    Isovolumic relaxation, early filling (the E wave), diastasis, and filling by the atrium (the A wave).
+
+    Args:
+        diastole: share of diastole that has passed: 0 at end-systole, 1 at the next end-diastole.
+    """
     filled = 0.0
     for begin, end, share in FILLING_WAVES:
         filled += share * (1 - math.cos(math.pi * min(max((diastole - begin) / (end - begin), 0.0), 1.0))) / 2
-    return 1 - filled
+    return filled
 
 
 def ventricle_at(heart: Heart, phase: float) -> Ventricle:
-    """Returns the left ventricle at one instant; its volume is exactly EDV (1 - EF contraction).
-
-    The thickness of the wall is solved for, so that the volume of the myocardium is that of end-diastole.
+    """Returns the left ventricle at one instant of a regular beat.
 
     Args:
         heart: the patient's heart.
         phase: 0 end-diastole, 1 end-systole, `heart.beat` end-diastole again.
     """
-    contraction = contraction_at(phase, heart.beat)
+    return contracted_ventricle(heart, contraction_at(phase, heart.beat))
+
+
+def contracted_ventricle(heart: Heart, contraction: float) -> Ventricle:
+    """Returns the left ventricle in one state of contraction; its volume is exactly EDV (1 - EF contraction).
+
+    The thickness of the wall is solved for, so that the volume of the myocardium is that of end-diastole.
+
+    Args:
+        heart: the patient's heart.
+        contraction: share of the stroke volume that has left it: 0 at end-diastole, 1 at end-systole.
+    """
     length_mm = heart.length_mm * (1 - heart.shortening * contraction)
     roundness = heart.radius_2ch_mm / heart.radius_4ch_mm
     cavity = Ventricle(
@@ -238,6 +261,6 @@ def ventricle_at(heart: Heart, phase: float) -> Ventricle:
     cavity = dataclasses.replace(cavity, radius_4ch_mm=radius_mm, radius_2ch_mm=roundness * radius_mm)
     if contraction == 0:
         return cavity
-    target_ml = ventricle_at(heart, 0.0).wall_volume_ml
+    target_ml = contracted_ventricle(heart, 0.0).wall_volume_ml
     solved = root_scalar(lambda wall_mm: wall_volume_ml(cavity, wall_mm) - target_ml, bracket=(0.5, 60.0), xtol=1e-9)
     return dataclasses.replace(cavity, wall_mm=float(solved.root))

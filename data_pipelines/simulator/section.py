@@ -15,7 +15,14 @@ from jaxtyping import UInt8
 from data_pipelines.records import ATRIUM, BACKGROUND, ENDOCARDIUM, MYOCARDIUM
 from data_pipelines.simulator.coordinates import HeartPoints, Points
 from data_pipelines.simulator.curves import elliptic_radius
-from data_pipelines.simulator.heart import APICAL_WALL_RATIO, Heart, Ventricle, WeakSegment, ventricle_at
+from data_pipelines.simulator.heart import (
+    APICAL_WALL_RATIO,
+    Heart,
+    Ventricle,
+    WeakSegment,
+    contracted_ventricle,
+    contraction_at,
+)
 
 FOUR_CHAMBER = "4CH"
 
@@ -131,14 +138,25 @@ class Section:
 
 
 def section_at(heart: Heart, view: str, phase: float) -> Section:
-    """Cuts the heart in the plane of a view.
+    """Cuts the heart in the plane of a view at one instant of a regular beat.
 
     Args:
         heart: the patient's heart.
         view: "2CH" or "4CH".
         phase: 0 end-diastole, 1 end-systole, `heart.beat` end-diastole again.
     """
-    ventricle = ventricle_at(heart, phase)
+    return contracted_section(heart, view, contraction_at(phase, heart.beat))
+
+
+def contracted_section(heart: Heart, view: str, contraction: float) -> Section:
+    """Cuts the heart in the plane of a view in one state of contraction.
+
+    Args:
+        heart: the patient's heart.
+        view: "2CH" or "4CH".
+        contraction: share of the stroke volume that has left the ventricle: 0 at end-diastole, 1 at end-systole.
+    """
+    ventricle = contracted_ventricle(heart, contraction)
     four_chamber = view == FOUR_CHAMBER
     azimuth_rad = 0.0 if four_chamber else math.pi / 2
     return Section(

@@ -1,4 +1,4 @@
-"""Which part of the heart cycle a clip shows: the instant of every frame (as a phase) and the frame rate (1/s)."""
+"""Which part of the heart cycle a clip shows: the contraction in every frame, and the frame rate (1/s)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from data_pipelines.simulator.heart import Heart
+from data_pipelines.simulator.heart import Heart, contraction_at
+from data_pipelines.simulator.rhythm import Rhythm
 
 CYCLES = ("ejection", "filling", "beats")
 
@@ -18,15 +19,16 @@ class Timing:
     """The instants of a clip.
 
     Attributes:
-        phases: phase of every frame: 0 end-diastole, 1 end-systole, (t,).
-        ed_index: the frame of end-diastole.
-        es_index: the frame of end-systole.
+        contractions: share of the stroke volume that has left the ventricle in every frame: 0 at end-diastole, 1 at
+            end-systole, (t,).
+        ed_index: the frame of end-diastole, or None where the clip shows no whole systole.
+        es_index: the frame of end-systole, or None where the clip shows no whole systole.
         fps: frames per second.
     """
 
-    phases: Float[np.ndarray, " t"]
-    ed_index: int
-    es_index: int
+    contractions: Float[np.ndarray, " t"]
+    ed_index: int | None
+    es_index: int | None
     fps: float
 
 
@@ -39,9 +41,11 @@ def half_cycle_timing(heart: Heart, cycle: str, *, frames: int) -> Timing:
         frames: number of frames.
     """
     if cycle == "ejection":
-        return Timing(np.linspace(0, 1, frames), ed_index=0, es_index=frames - 1, fps=(frames - 1) / heart.systole_s)
+        contractions = _contractions(heart, np.linspace(0, 1, frames))
+        return Timing(contractions, ed_index=0, es_index=frames - 1, fps=(frames - 1) / heart.systole_s)
     filling_s = heart.beat_s - heart.systole_s
-    return Timing(np.linspace(1, heart.beat, frames), ed_index=frames - 1, es_index=0, fps=(frames - 1) / filling_s)
+    contractions = _contractions(heart, np.linspace(1, heart.beat, frames))
+    return Timing(contractions, ed_index=frames - 1, es_index=0, fps=(frames - 1) / filling_s)
 
 
 def beats_timing(heart: Heart, *, frames: int, fps: float, first_phase: float) -> Timing:
@@ -66,4 +70,28 @@ def beats_timing(heart: Heart, *, frames: int, fps: float, first_phase: float) -
         raise ValueError(
             f"{frames} frames at {fps} fps hold no whole systole; expected more than {es_index}: raise frames"
         )
-    return Timing(phases, ed_index, es_index, fps)
+    return Timing(_contractions(heart, phases), ed_index, es_index, fps)
+
+
+def rhythm_timing(rhythm: Rhythm, heart: Heart, *, frames: int, fps: float) -> Timing:
+    """Lets a clip show a rhythm of several beats.
+
+    Args:
+        rhythm: the beats, and where the first frame lies.
+        heart: the heart that beats in it.
+        frames: number of frames.
+        fps: frames per second.
+
+    Returns:
+        the instants; end-diastole and end-systole are those of the first whole systole, rounded to frames.
+    """
+    contractions = np.array([rhythm.contraction_at(frame / fps) for frame in range(frames)])
+    for beat in rhythm.true_beats(heart, frames=frames, fps=fps):
+        ed_index, es_index = round(beat.ed_frame), round(beat.es_frame)
+        if 0 <= ed_index < es_index < frames:
+            return Timing(contractions, ed_index, es_index, fps)
+    return Timing(contractions, None, None, fps)
+
+
+def _contractions(heart: Heart, phases: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
+    return np.array([contraction_at(float(phase), heart.beat) for phase in phases])
