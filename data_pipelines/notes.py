@@ -188,6 +188,63 @@ NOTE_KINDS: dict[str, NoteKind] = {
         "The ultrasound sector was not found with certainty, so that the picture may hold text or a second sector.",
         "Look at the picture: `python -m data_pipelines.doctor FILE --sheet sheet.png`.",
     ),
+    # EchoNet
+    "video under another name": NoteKind(
+        "info", "The video that FileList.csv names has another suffix or case, or lies in a folder below Videos/."
+    ),
+    "several videos of one name": NoteKind(
+        "warning",
+        "Beside the .avi that the data set names there are videos of the same name with other suffixes.",
+        "Remove those that are not the traced ones.",
+    ),
+    "row repeated": NoteKind(
+        "warning",
+        "FileList.csv has the row more than once, with the same content; it counts once.",
+        "Remove the copies.",
+    ),
+    "tracing repeated": NoteKind(
+        "warning", "The rows of a tracing are there more than once; they count once.", "Remove the copies."
+    ),
+    "field not read": NoteKind(
+        "warning", "A field of FileList.csv that should be a number is none; its value is not known.", "Correct it."
+    ),
+    "value not possible": NoteKind(
+        "warning", "FileList.csv states an EF or a volume that no heart has; it is not used.", "Correct the row."
+    ),
+    "EF is a fraction": NoteKind(
+        "warning", "FileList.csv gives EF as a fraction of 1; it was read as per cent.", "Give EF in per cent."
+    ),
+    "volumes in another unit": NoteKind(
+        "warning", "The volumes of FileList.csv are not in ml; they were converted.", "Give EDV and ESV in ml."
+    ),
+    "EDV smaller than ESV": NoteKind(
+        "warning", "EDV is smaller than ESV: the columns are swapped; the larger one was taken as EDV.", "Correct them."
+    ),
+    "EF contradicts the volumes": NoteKind(
+        "warning",
+        "EF is not 100 (EDV - ESV) / EDV, and nothing tells which of them is wrong; none of them is used.",
+        "Correct the row of FileList.csv.",
+    ),
+    "frame rate contradicts the table": NoteKind(
+        "warning",
+        "FPS of FileList.csv is not the frame rate of the video; that of the video is used.",
+        "Look whether frames were dropped, or the video was exported at another rate.",
+    ),
+    "frame count contradicts the table": NoteKind(
+        "warning",
+        "The video has one frame more or fewer than FileList.csv states; a traced frame may be its neighbour.",
+        "Look at the traced frames: `--sheet`.",
+    ),
+    "tracings scaled": NoteKind(
+        "warning",
+        "The video is larger than the traced one by the same factor in both directions; its tracings were enlarged.",
+        "Look at the masks (`--sheet`), then correct FrameHeight, FrameWidth and the tracings.",
+    ),
+    "tracings in one corner": NoteKind(
+        "warning",
+        "All tracings of the data set lie in the upper left quarter of the picture: they may be of a smaller video.",
+        "Look at the masks (`--sheet`), and scale the tracings if they are.",
+    ),
 }
 """Every note that a reader can give, by its code."""
 

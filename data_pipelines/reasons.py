@@ -97,11 +97,20 @@ REASONS: dict[str, Reason] = {
     "not a label mask": Reason("The file holds values other than labels 0..3.", "Look at how the mask was made."),
     # ---- EchoNet-Dynamic ---------------------------------------------------------------------------------------------
     "video missing": Reason("FileList.csv names a video that is not there.", "Add the video."),
-    "duplicate id": Reason("FileList.csv names a video twice.", "Remove one of the rows."),
-    "file list garbled": Reason("A field of FileList.csv that should be a number is none.", "Correct the row."),
+    "several videos of one name": Reason("Videos of one name differ in suffix, and none is .avi.", "Keep one of them."),
+    "duplicate id": Reason("FileList.csv names a video twice, with different content.", "Remove the wrong row."),
+    "file list garbled": Reason("A row of FileList.csv has no name, or a stray comma.", "Correct the row."),
     "fewer than two traced frames": Reason("ED and ES are not both traced.", "Add the tracing."),
-    "row count": Reason("A tracing does not have 21 rows.", "Correct VolumeTracings.csv."),
+    "row count": Reason("A tracing does not have 21 chords, or fewer than 3 points.", "Correct VolumeTracings.csv."),
     "video shorter than the traced frame": Reason("A traced frame is not in the video.", "Fetch the video again."),
+    "video of another size than its tracings": Reason(
+        "The video has not the height and width that FileList.csv states, and the tracings cannot be fitted to it.",
+        "Give the videos that were traced; or scale the tracings and correct FrameHeight and FrameWidth.",
+    ),
+    "video of another length than its tracings": Reason(
+        "The video has not the number of frames that FileList.csv states: the traced frames cannot be told.",
+        "Give the videos that were traced; or correct Frame and NumberOfFrames.",
+    ),
     "coordinates out of range or not finite": Reason("A tracing leaves the picture.", "Correct VolumeTracings.csv."),
     # ---- use of a record ---------------------------------------------------------------------------------------------
     "too few frames": Reason("The record has fewer frames than the network takes.", "Set data.frames lower."),

@@ -2,35 +2,44 @@
 
 A split file is one of
     a JSON object    {"train": ["patient0001", ...], "validation": [...], "test": [...]}
-    a CSV file       with the columns patient and split, one row for each patient
+    a CSV file       with the columns patient and split, one row for each patient; with commas, semicolons or tabs
     a folder         with train.txt, validation.txt, test.txt or subgroup_training.txt, ...: one patient on each line
-A split that the file does not name is empty; a patient that it does not name is left out.
+A split that the file does not name is empty; a patient that it does not name is left out. Names of patients may have
+the suffix of a video, and may differ in case where that leaves one patient.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from data_pipelines import tables
 from data_pipelines.errors import DataError
+from data_pipelines.tables import TableError
 
 SPLITS = ("train", "validation", "test")
 CAMUS_NUMBERS = {"train": range(1, 351), "validation": range(351, 401), "test": range(401, 501)}
 ALIASES = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "validation": "validation",
+    "validate": "validation",
     "valid": "validation",
     "val": "validation",
+    "dev": "validation",
+    "development": "validation",
     "test": "test",
     "testing": "test",
+    "tst": "test",
 }
-PATIENT_COLUMNS = ("patient", "patient_id", "filename")
+PATIENT_COLUMNS = ("patient", "patientid", "filename", "id")
+VIDEO_SUFFIX = re.compile(r"\.(avi|mp4|mkv|mov|m4v|webm|wmv|mpe?g)$", re.IGNORECASE)
 
 
 class SplitError(DataError):
@@ -55,15 +64,21 @@ class PatientSplits:
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file in UTF-8, with or without a byte order mark.
+    """Reads a text file, as `tables.read_text`.
 
     Raises:
         SplitError: the file has another encoding.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SplitError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
+        return tables.read_text(path)
+    except TableError as error:
+        raise SplitError(str(error)) from error
+
+
+def split_of(name: str) -> str | None:
+    """Returns the split that a name means, in any case, also as "Training set"; None for another name."""
+    letters = tables.plain(name)
+    return ALIASES.get(letters) or ALIASES.get(letters.removesuffix("set").removesuffix("split"))
 
 
 def read_splits(path: Path, present: Collection[str]) -> dict[str, list[str]]:
@@ -92,6 +107,10 @@ def read_splits(path: Path, present: Collection[str]) -> dict[str, list[str]]:
         groups = _from_csv(path)
     else:
         raise SplitError(f"split file {path}: expected .json, .csv or a folder of text files")
+    in_any_case: dict[str, list[str]] = {}
+    for patient in present:
+        in_any_case.setdefault(patient.casefold(), []).append(patient)
+    groups = {split: [_patient_of(name, in_any_case) for name in ids] for split, ids in groups.items()}
     check_once(groups, path)
     named = [patient for ids in groups.values() for patient in ids]
     if not named:
@@ -208,39 +227,58 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _from_csv(path: Path) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     try:
-        rows = list(csv.reader(read_text(path).splitlines()))
-    except csv.Error as error:
-        raise SplitError(f"split file {path} is not CSV: {error}") from error
-    header = [name.strip().lower() for name in rows[0]] if rows else []
-    column = next((header.index(name) for name in PATIENT_COLUMNS if name in header), None)
-    if column is None or "split" not in header:
-        raise SplitError(f"split file {path} has the columns {header}, expected patient and split")
-    for line, row in enumerate(rows[1:], 2):
-        if not any(field.strip() for field in row):
-            continue
-        if len(row) <= max(column, header.index("split")):
-            raise SplitError(f"split file {path}, line {line}: {row} breaks off")
-        split = _split_by_alias(row[header.index("split")], f"{path}, line {line}")
-        groups.setdefault(split, []).append(row[column].strip().removesuffix(".avi"))
+        table = tables.read_table(path, ())
+    except TableError as error:
+        raise SplitError(f"split file {error}") from error
+    column = next((name for name in PATIENT_COLUMNS if name in table.columns), None)
+    if column is None or "split" not in table.columns:
+        raise SplitError(f"split file {path} has the columns {table.columns}, expected patient and split")
+    for row in table.rows:
+        if row.breaks_off and not (row.fields[column] and row.fields["split"]):
+            raise SplitError(f"split file {path}, line {row.line}: {list(row.fields.values())} breaks off")
+        split = _split_by_alias(row.fields["split"], f"{path}, line {row.line}")
+        groups.setdefault(split, []).append(row.fields[column])
     return groups
 
 
 def _from_folder(path: Path) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
+    strange = []
     for name in sorted(os.listdir(path)):
-        split = ALIASES.get(name.lower().removeprefix("subgroup_").removesuffix(".txt"))
-        if name.lower().endswith(".txt") and split:
-            if split in groups:
-                raise SplitError(
-                    f"split folder {path} has more than one file for {split!r}: {sorted(os.listdir(path))}"
-                )
-            groups[split] = read_text(path / name).split()
+        if not name.lower().endswith(".txt") or name.lower().startswith((".", "readme")):
+            continue
+        split = split_of(name.lower().removesuffix(".txt").removeprefix("subgroup_"))
+        if split is None:
+            strange.append(name)
+        elif split in groups:
+            raise SplitError(f"split folder {path} has more than one file for {split!r}: {sorted(os.listdir(path))}")
+        else:
+            groups[split] = [patient for patient in re.split(r"[\s,;]+", read_text(path / name)) if patient]
     if not groups:
         raise SplitError(f"split folder {path} has no train.txt, validation.txt, test.txt or subgroup_*.txt")
+    if strange and len(groups) < len(SPLITS):
+        raise SplitError(f"split folder {path} has {strange}, which name no split; expected {list(SPLITS)} (.txt)")
     return groups
 
 
 def _split_by_alias(name: str, where: Path | str) -> str:
-    if (split := ALIASES.get(name.strip().lower())) is None:
+    if (split := split_of(name)) is None:
         raise SplitError(f"split file {where} has a split {name!r}, expected {list(SPLITS)}")
     return split
+
+
+def _patient_of(name: str, in_any_case: Mapping[str, Sequence[str]]) -> str:
+    """Returns the patient that a name of a split file means: itself, or without a suffix, or in another case.
+
+    Args:
+        name: the name.
+        in_any_case: the patients that the data set has, by their names in lower case.
+    """
+    bare = VIDEO_SUFFIX.sub("", name)
+    for candidate in (name, bare):
+        same = in_any_case.get(candidate.casefold(), ())
+        if candidate in same:
+            return candidate
+        if len(same) == 1:
+            return same[0]
+    return bare

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_pipelines.doctor.findings import MISSING, NOTE, SUSPICIOUS, Finding
 from data_pipelines.errors import DataError
 from data_pipelines.formats import camus, echonet_dynamic
-from data_pipelines.formats.echonet_dynamic.tracings import crosses_itself, polygon_mask
+from data_pipelines.formats.echonet_dynamic.tracings import crosses_itself
 from data_pipelines.notes import Note
 from data_pipelines.notes_by_record import merge_notes
 from data_pipelines.records import Clip, Skipped
@@ -99,14 +98,22 @@ def recognise(path: Path, scheme: str = "auto") -> Tree:
         return _cines(path)
     if _is_camus(path):
         return _camus(path, scheme)
-    if (path / "FileList.csv").exists():
+    if echonet_dynamic.holds_tree(path):
         return _echonet(path, scheme)
     if stores := [folder.parent for depth in ("", "*/", "*/*/") for folder in path.glob(f"{depth}preparation.json")]:
         return _store(stores)
-    below = [p for p in sorted(path.iterdir()) if p.is_dir() and (_is_camus(p) or (p / "FileList.csv").exists())]
-    if below:
-        raise NotRecognised(f"{path} is no data set, but {below[0]} looks like one: give that folder")
+    if below := [found for found in _folders(path) if _is_camus(found) or echonet_dynamic.holds_tree(found)]:
+        if len(below) == 1:
+            raise NotRecognised(f"{path} is no data set, but {below[0]} looks like one: give that folder")
+        names = ", ".join(str(found) for found in below[:5])
+        raise NotRecognised(f"{path} is no data set, but holds {len(below)} that look like one: give one of {names}")
     return _cines(path)
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """Yields the folders up to two levels below a folder, in order of their names."""
+    for depth in ("*/", "*/*/"):
+        yield from sorted(found for found in path.glob(depth) if not found.name.startswith("."))
 
 
 def _is_camus(path: Path) -> bool:
@@ -176,29 +183,47 @@ def _find_unassigned(present: set[str], splits: PatientSplits) -> list[Finding]:
 def _echonet(path: Path, scheme: str) -> Tree:
     listed = echonet_dynamic.index(path, "all")
     splits, findings = _read_splits(lambda: echonet_dynamic.patient_splits(path, scheme), scheme)
+    found = echonet_dynamic.find_files(path)
+    left = echonet_dynamic.leftovers(path, splits.scheme if splits.scheme == scheme else "auto")
+    findings += _find_left_over(left)
+    unknown = {patient for patients in left.unknown_splits.values() for patient in patients}
     present = {entry.patient_id for entry in listed.entries}
     present |= {record.record_id.removesuffix("_4CH") for record in listed.skipped}
-    videos = {name[:-4] for name in os.listdir(path / "Videos") if name.endswith(".avi") and not name.startswith(".")}
-    if unlisted := tuple(sorted(videos - present)):
-        findings.append(Finding(NOTE, "video that FileList.csv does not list", unlisted, "it is never read"))
-    findings += _find_unassigned(present, splits)
+    findings += _find_unassigned(present - unknown, splits)
+    layout = "EchoNet-Pediatric, A4C" if found.is_pediatric else "EchoNet-Dynamic"
     items = [Item(entry.record_id, functools.partial(_read_echonet, entry)) for entry in listed.entries]
-    name = "EchoNet-Dynamic"
-    return Tree(name, items, listed.skipped, splits.scheme, splits.patients, tuple(findings), listed.notes)
+    return Tree(layout, items, listed.skipped, splits.scheme, splits.patients, tuple(findings), listed.notes)
+
+
+def _find_left_over(left: echonet_dynamic.Leftovers) -> list[Finding]:
+    """Finds what lies in the tree and is not read."""
+    findings = []
+    for value, patients in left.unknown_splits.items():
+        title, detail = "value of Split not known", f"{value!r} is none of TRAIN, VAL, TEST and the folds 0..9"
+        if not value:
+            title, detail = "Split is empty", "read with split 'all' alone"
+        findings.append(Finding(SUSPICIOUS, title, patients, detail))
+    for title, names, detail in (
+        ("video that FileList.csv does not list", left.videos, "it is never read"),
+        ("tracing of a video that FileList.csv does not list", left.tracings, "it is never read"),
+        ("files that belong to nothing", left.files, "they are never read"),
+        ("view that is not apical", left.other_views, "the parasternal short axis is not read"),
+    ):
+        if names:
+            findings.append(Finding(NOTE, title, names, detail))
+    return findings
 
 
 def _read_echonet(entry: echonet_dynamic.Entry) -> ReadClip:
-    clip, titles = echonet_dynamic.read(entry), set()
-    size = clip.frames.shape[1:]
-    areas = {frame: int(polygon_mask(rows, *size).sum()) for frame, rows in sorted(entry.tracings.items())}
-    ed = max(areas, key=areas.__getitem__)
-    if min((frame for frame in areas if frame != ed), key=areas.__getitem__) < ed:
+    traced, titles = echonet_dynamic.read_traced(entry), set()
+    ed, es = traced.ends
+    if es < ed:
         titles.add("ES is traced before ED")
-    if len(areas) > 2:
+    if len(traced.masks) > 2:
         titles.add("more than two traced frames")
     if any(crosses_itself(rows) for rows in entry.tracings.values()):
         titles.add("tracing crosses itself")
-    return ReadClip(clip, frozenset(titles))
+    return ReadClip(echonet_dynamic.half_cycle(entry, traced), frozenset(titles))
 
 
 # ---- prepared stores and cines -------------------------------------------------------------------------------------

@@ -65,9 +65,10 @@ class EchonetDynamic(ClipBuilder):
         """Lists the videos of an EchoNet-Dynamic tree; its two tables are part of the fingerprint."""
         source = _existing_folder(source, self)
         plan = _plan_of_tree(self.name, source, echonet_dynamic.index, _echonet_files)
+        found = echonet_dynamic.find_files(source)
         digests = {
-            name: hashlib.sha256((source / name).read_bytes()).hexdigest()
-            for name in ("FileList.csv", "VolumeTracings.csv")
+            name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in (("FileList.csv", found.file_list), ("VolumeTracings.csv", found.tracings))
         }
         return dataclasses.replace(plan, origin=plan.origin | digests)
 

@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float, UInt8
 
 from data_pipelines.files import make_folder, write_atomically
-from data_pipelines.formats.echonet_dynamic.tracings import ROWS_PER_FRAME, chords, polygon_mask
+from data_pipelines.formats.echonet_dynamic.tracings import (
+    ROWS_PER_FRAME,
+    chords,
+    is_complete,
+    polygon_mask,
+    scaled,
+    without_copies,
+)
 from data_pipelines.formats.echonet_dynamic.tree import LIST_COLUMNS, SPLIT_VALUES, TRACING_COLUMNS, Entry
 from data_pipelines.formats.echonet_dynamic.video import read_video, write_video
+from data_pipelines.formats.video import DecodedVideo
+from data_pipelines.notes import Note, note
 from data_pipelines.records import ENDOCARDIUM, Clip, UnreadableRecord
 
 SLACK = 0.05  # a tracing may leave the frame by this fraction of its side; the rasterisation cuts it off there
+CODEC_NOISE = 12  # grey levels: a darker pixel is black after coding
+RATE_TOLERANCE = (1.0, 0.02)  # frames per second, and the fraction of the rate: an encoder may cut off decimals
+
+
+@dataclasses.dataclass(frozen=True)
+class TracedVideo:
+    """A video with the masks of its traced frames.
+
+    Attributes:
+        frames: all of its frames, grey levels 0..255.
+        masks: masks of the LV by frame.
+        fps: frames per second, or None.
+        notes: what was found.
+    """
+
+    frames: UInt8[np.ndarray, "t h w"]
+    masks: Mapping[int, Bool[np.ndarray, "h w"]]
+    fps: float | None
+    notes: tuple[Note, ...]
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """ED and ES: the traced frames of the largest and of the smallest area."""
+        areas = {frame: int(mask.sum()) for frame, mask in self.masks.items()}
+        ed = max(areas, key=areas.__getitem__)
+        return ed, min((frame for frame in areas if frame != ed), key=areas.__getitem__)
 
 
 def read(entry: Entry) -> Clip:
@@ -25,48 +62,154 @@ def read(entry: Entry) -> Clip:
     smallest); a video in which ED comes after ES is reversed in time. The spacing is None: the data set has none.
 
     Raises:
-        UnreadableRecord: with one of the reasons "fewer than two traced frames", "row count", "video shorter than the
-            traced frame", "coordinates out of range or not finite", "empty mask" and "not readable", or those of
-            `data_pipelines.formats.video.decode_video`.
+        UnreadableRecord: as `read_traced` and `half_cycle`.
     """
-    if len(entry.tracings) < 2:
-        raise _fault(entry, "fewer than two traced frames", f"VolumeTracings.csv has frames {sorted(entry.tracings)}")
-    for frame, rows in entry.tracings.items():
-        if len(rows) != ROWS_PER_FRAME:
-            raise _fault(entry, "row count", f"frame {frame} has {len(rows)} rows in VolumeTracings.csv, expected 21")
-    video = read_video(entry.path, entry.record_id)
-    frames = video.frames
-    height, width = frames.shape[1:]
-    if (last := max(entry.tracings)) >= len(frames):
-        raise _fault(entry, "video shorter than the traced frame", f"frame {last} of {len(frames)}, counted from 0")
-    limit = np.array([width, height, width, height])
-    for frame, rows in entry.tracings.items():
-        if frame < 0 or not ((rows >= -SLACK * limit) & (rows <= (1 + SLACK) * limit)).all():
-            detail = f"traced frame {frame}: x, y {rows.min()}..{rows.max()}, the video is {width} x {height}"
-            raise _fault(entry, "coordinates out of range or not finite", detail)
-    masks = {frame: polygon_mask(rows, height, width) for frame, rows in sorted(entry.tracings.items())}
-    areas = {frame: int(mask.sum()) for frame, mask in masks.items()}
-    ed = max(areas, key=areas.__getitem__)
-    es = min((frame for frame in areas if frame != ed), key=areas.__getitem__)
-    if areas[es] == 0:
+    return half_cycle(entry, read_traced(entry))
+
+
+def half_cycle(entry: Entry, traced: TracedVideo) -> Clip:
+    """Takes the frames from ED to ES out of a video.
+
+    Args:
+        entry: the record.
+        traced: its video.
+
+    Raises:
+        UnreadableRecord: with the reason "empty mask".
+    """
+    ed, es = traced.ends
+    if not traced.masks[es].any():
         raise _fault(entry, "empty mask", f"the tracing of frame {es} encloses no pixel")
     order = np.arange(ed, es + 1) if ed < es else np.arange(ed, es - 1, -1)
-    labels = np.zeros((len(order), height, width), np.uint8)
-    labels[0], labels[-1] = masks[ed] * ENDOCARDIUM, masks[es] * ENDOCARDIUM
+    labels = np.zeros((len(order), *traced.frames.shape[1:]), np.uint8)
+    labels[0], labels[-1] = traced.masks[ed] * ENDOCARDIUM, traced.masks[es] * ENDOCARDIUM
     return Clip(
-        frames=frames[order],
+        frames=traced.frames[order],
         label_map=labels,
         has_reference=np.isin(order, (ed, es)),
         ed_index=0,
         es_index=len(order) - 1,
         spacing_mm=None,
-        fps=entry.fps,
+        fps=traced.fps,
         patient_id=entry.patient_id,
         view="4CH",
-        ef_percent=entry.ef_percent,
-        volumes_ml=entry.volumes_ml,
-        notes=video.notes,
+        ef_percent=entry.stated.ef_percent,
+        volumes_ml=entry.stated.volumes_ml,
+        notes=traced.notes,
     )
+
+
+def read_traced(entry: Entry) -> TracedVideo:
+    """Reads a video and draws its tracings, after comparing what FileList.csv states with the video.
+
+    Raises:
+        UnreadableRecord: with one of the reasons "fewer than two traced frames", "row count", "video shorter than the
+            traced frame", "video of another length than its tracings", "video of another size than its tracings",
+            "coordinates out of range or not finite" and "not readable", or those of
+            `data_pipelines.formats.video.decode_video`.
+    """
+    notes = list(entry.notes)
+    if len(entry.tracings) < 2:
+        raise _fault(entry, "fewer than two traced frames", f"VolumeTracings.csv has frames {sorted(entry.tracings)}")
+    tracings = {frame: _complete(entry, frame, rows, notes) for frame, rows in sorted(entry.tracings.items())}
+    video = read_video(entry.path, entry.record_id)
+    frames = video.frames
+    height, width = frames.shape[1:]
+    if (last := max(tracings)) >= len(frames):
+        raise _fault(entry, "video shorter than the traced frame", f"frame {last} of {len(frames)}, counted from 0")
+    _compare_length(entry, len(frames), notes)
+    factor = _fit(entry, frames, notes)
+    tracings = {frame: scaled(rows, factor) if factor != 1 else rows for frame, rows in tracings.items()}
+    for frame, rows in tracings.items():
+        limit = np.resize([width, height], rows.shape[1])
+        if frame < 0 or not ((rows >= -SLACK * limit) & (rows <= (1 + SLACK) * limit)).all():
+            detail = f"traced frame {frame}: x, y {rows.min()}..{rows.max()}, the video is {width} x {height}"
+            raise _fault(entry, "coordinates out of range or not finite", detail)
+    if max(entry.reach_px) <= 1:
+        detail = f"all tracings lie in 0..1, the video is {width} x {height}: multiply x and y by its width and height"
+        raise _fault(entry, "coordinates out of range or not finite", detail)
+    if factor == 1 and entry.reach_px[0] < width / 2 and entry.reach_px[1] < height / 2:
+        x, y = entry.reach_px
+        text = f"No tracing goes beyond x {x:.0f}, y {y:.0f}; the video is {width} x {height}."
+        notes.append(note("tracings in one corner", text))
+    masks = {frame: polygon_mask(rows, height, width) for frame, rows in tracings.items()}
+    fps = _choose_rate(entry, video, notes)
+    return TracedVideo(frames, masks, fps, tuple(notes))
+
+
+def _complete(
+    entry: Entry, frame: int, rows: Float[np.ndarray, "rows columns"], notes: list[Note]
+) -> Float[np.ndarray, "kept columns"]:
+    """Returns the rows of a tracing once each, or refuses it."""
+    once = rows if is_complete(rows) and rows.shape[1] == 4 else without_copies(rows)
+    if not is_complete(once):
+        expected = f"{ROWS_PER_FRAME}" if rows.shape[1] == 4 else "3 points or more"
+        raise _fault(
+            entry, "row count", f"frame {frame} has {len(rows)} rows in VolumeTracings.csv, expected {expected}"
+        )
+    if len(once) < len(rows):
+        notes.append(note("tracing repeated", f"Frame {frame} has {len(rows)} rows, {len(once)} of them different."))
+    return once
+
+
+def _compare_length(entry: Entry, count: int, notes: list[Note]) -> None:
+    """Compares the number of frames with NumberOfFrames."""
+    stated = entry.stated.frames
+    if stated is None or stated == count:
+        return
+    if abs(stated - count) > 1:
+        detail = (
+            f"{entry.path} has {count} frames, FileList.csv states {stated:g}: which frames are traced "
+            f"({sorted(entry.tracings)}) cannot be told"
+        )
+        raise _fault(entry, "video of another length than its tracings", detail)
+    text = f"The video has {count} frames, FileList.csv states {stated:g}."
+    notes.append(note("frame count contradicts the table", text))
+
+
+def _fit(entry: Entry, frames: UInt8[np.ndarray, "t h w"], notes: list[Note]) -> float:
+    """Returns the factor that brings the tracings onto the video.
+
+    The tracings are of a picture of the size that FileList.csv states. A video that is larger by one factor in both
+    directions was enlarged, unless it was padded: then its picture fits into the stated size, and the rest is black.
+    """
+    (height, width), stated = frames.shape[1:], entry.stated.size
+    if stated is None or stated == (height, width):
+        return 1.0
+    seen = frames.max(axis=0) > CODEC_NOISE
+    down, across = (np.ptp(np.flatnonzero(seen.any(axis=axis))) + 1 if seen.any() else 0 for axis in (1, 0))
+    same_shape = height * stated[1] == width * stated[0]
+    if same_shape and height > stated[0] and (down > stated[0] or across > stated[1]):
+        factor = height / stated[0]
+        text = (
+            f"The video is {height} x {width} (height, width), FileList.csv states {stated[0]:g} x {stated[1]:g}: "
+            f"tracings enlarged by {factor:.4g}."
+        )
+        notes.append(note("tracings scaled", text))
+        return factor
+    why = "it may be cut or padded" if same_shape else "its shape is another"
+    detail = (
+        f"{entry.path} is {height} x {width} (height, width), FileList.csv states {stated[0]:g} x {stated[1]:g}; "
+        f"{why}: where the tracings lie cannot be told"
+    )
+    raise _fault(entry, "video of another size than its tracings", detail)
+
+
+def _choose_rate(entry: Entry, video: DecodedVideo, notes: list[Note]) -> float | None:
+    """Compares FPS of FileList.csv with the times of the frames, which win where they disagree; adds the notes."""
+    stated, seen = entry.stated.fps, video.fps
+    notes += [one for one in video.notes if one.code != "frame rate"]
+    if stated is None:
+        plays = "" if seen is None else f"; the video plays at {seen:.4g} frames/s"
+        notes.append(note("frame rate unknown", f"FileList.csv states none{plays}."))
+        return None
+    absolute, relative = RATE_TOLERANCE
+    if seen is None or abs(stated - seen) < max(absolute, relative * stated):
+        notes.append(note("frame rate", "From FileList.csv."))
+        return stated
+    text = f"FileList.csv states {stated:g} frames/s, the times of the frames give {seen:.4g}."
+    notes.append(note("frame rate contradicts the table", text))
+    return seen
 
 
 def _fault(entry: Entry, reason: str, detail: str) -> UnreadableRecord:

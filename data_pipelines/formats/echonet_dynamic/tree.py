@@ -1,21 +1,23 @@
-"""Reads the tables of EchoNet-Dynamic: FileList.csv, VolumeTracings.csv, and which videos are there."""
+"""Lists the records of an EchoNet tree: brings rows of FileList.csv, tracings and videos together."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import math
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from data_pipelines import splits
+from data_pipelines.formats.echonet_dynamic import files, listed
+from data_pipelines.formats.echonet_dynamic.files import TreeFiles, Videos, find_files
+from data_pipelines.formats.echonet_dynamic.listed import Listed, Traced
+from data_pipelines.formats.echonet_dynamic.statements import Statements, Units, find_units, read_statements
+from data_pipelines.notes import Note, note
 from data_pipelines.records import Index, Skipped
 from data_pipelines.splits import PatientSplits
+from data_pipelines.tables import Table, read_table
 
 SPLIT_VALUES: dict[str, str] = dict(zip(splits.SPLITS, ("TRAIN", "VAL", "TEST"), strict=True))
 LIST_COLUMNS = ("FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split")
@@ -30,30 +32,75 @@ class Entry:
         record_id: patient_id + "_4CH", as in `Clip`.
         patient_id: the file name without its extension.
         path: the video.
-        tracings: (rows, 4) of x1, y1, x2, y2 in pixels, by frame counted from 0; frame -1 holds rows whose frame
-            number cannot be read.
-        fps: frames per second, or None where it is not known.
-        ef_percent: ejection fraction stated by the data set, per cent, or None.
-        volumes_ml: (EDV, ESV) stated by the data set, ml, or None.
+        tracings: by frame counted from 0, in pixels: (rows, 4) of x1, y1, x2, y2, or (points, 2) of x, y; frame -1
+            holds rows whose frame number cannot be read.
+        reach_px: largest x and y of all tracings of the tree.
+        stated: what FileList.csv says of it.
+        notes: what was found of it before it is read.
     """
 
     record_id: str
     patient_id: str
     path: Path
-    tracings: Mapping[int, Float[np.ndarray, "rows 4"]] = dataclasses.field(repr=False, compare=False)
-    fps: float | None
-    ef_percent: float | None
-    volumes_ml: tuple[float, float] | None
+    tracings: Mapping[int, Float[np.ndarray, "rows columns"]] = dataclasses.field(repr=False, compare=False)
+    reach_px: tuple[float, float]
+    stated: Statements
+    notes: tuple[Note, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Leftovers:
+    """What lies in a tree and is not read.
+
+    Attributes:
+        videos: videos that FileList.csv does not list.
+        tracings: names of VolumeTracings.csv that FileList.csv does not list.
+        files: files and folders that belong to nothing.
+        other_views: folders of views that are not apical.
+        unknown_splits: patients by what their field Split holds, where that says no split.
+    """
+
+    videos: tuple[str, ...]
+    tracings: tuple[str, ...]
+    files: tuple[str, ...]
+    other_views: tuple[str, ...]
+    unknown_splits: Mapping[str, tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tree:
+    """All of a tree but the videos' pixels.
+
+    Attributes:
+        found: its files.
+        table: FileList.csv.
+        patients: the videos that it lists.
+    """
+
+    found: TreeFiles
+    table: Table
+    patients: list[Listed]
+
+    @classmethod
+    def open(cls, root: Path) -> _Tree:
+        """Finds the files and reads FileList.csv."""
+        found = find_files(Path(root))
+        table = read_table(found.file_list, ("filename", "split"))
+        return cls(found, table, listed.list_videos(table))
+
+    def assign(self, scheme: str) -> PatientSplits:
+        """Assigns every patient to a split."""
+        return listed.assign_splits(self.found.folder, self.patients, scheme, are_folds=self.found.is_pediatric)
 
 
 def index(root: Path, split: str, *, scheme: str = "auto") -> Index[Entry]:
     """Lists the records of a split, sorted by record id, and those left out.
 
-    Left out are "video missing", "duplicate id" (the first row of a name counts) and "file list garbled" (a field that
-    should be a number is none; an empty field is taken as not known).
+    Left out are "video missing", "several videos of one name", "duplicate id" (rows of one name that differ; equal rows
+    count once) and "file list garbled" (a stray comma has shifted the fields of a row).
 
     Args:
-        root: the folder with FileList.csv, VolumeTracings.csv and Videos/.
+        root: the folder with FileList.csv, VolumeTracings.csv and Videos/; or with the folder A4C of EchoNet-Pediatric.
         split: "train", "validation" (VAL in the file), "test" or "all".
         scheme: as for `patient_splits`.
 
@@ -61,42 +108,30 @@ def index(root: Path, split: str, *, scheme: str = "auto") -> Index[Entry]:
         FileNotFoundError: one of the three, or the split file, is missing.
         ValueError: a column is missing, a CSV file is garbled, the split is unknown or empty, the split file is wrong.
     """
-    root = Path(root)
     if split not in (*SPLIT_VALUES, "all"):
         raise ValueError(f"split {split!r} is not one of {[*SPLIT_VALUES, 'all']}")
-    for name in ("FileList.csv", "VolumeTracings.csv", "Videos"):
-        if not (root / name).exists():
-            raise FileNotFoundError(f"{root / name} is missing: EchoNet-Dynamic is two CSV files and Videos/")
-    rows = _read_rows(root / "FileList.csv", ("filename", "split"))
-    tracings, videos = _read_tracings(root / "VolumeTracings.csv"), set(os.listdir(root / "Videos"))
-    assigned = _assign_splits(root, rows, scheme)
-    own_split = {patient: name for name, ids in assigned.patients.items() for patient in ids}
+    tree = _Tree.open(root)
+    assigned, patients = tree.assign(scheme), tree.patients
+    videos, traced = files.list_videos(tree.found.videos), listed.read_tracings(tree.found.tracings)
+    keys = [patient.key for patient in patients]
+    matched, matched_tracings = listed.match(keys, videos.by_key), listed.match(keys, traced.by_key)
+    units, wanted = find_units(tree.table), set(assigned.patients.get(split, ()))
     entries: list[Entry] = []
-    skipped: list[Skipped] = []
-    first_value: dict[str, str] = {}
-    for row in rows:
-        patient_id, listed = _stem(row["filename"]), row["split"].strip().upper()
-        row_split = splits.ALIASES.get(listed.lower()) if assigned.scheme == "official" else own_split.get(patient_id)
-        is_duplicate, first = patient_id in first_value, first_value.setdefault(patient_id, listed)
-        if split not in ("all", row_split):
+    skipped = _nameless(tree.table) if split == "all" else []
+    for patient in patients:
+        if split != "all" and patient.patient_id not in wanted:
             continue
-        record_id, video = f"{patient_id}_4CH", root / "Videos" / f"{patient_id}.avi"
-        if is_duplicate:
-            detail = f"FileList.csv has it in {first} already, and again in {listed}"
-            skipped.append(Skipped(record_id, "duplicate id", detail))
+        if fault := _fault(patient):
+            skipped.append(fault)
             continue
-        if video.name not in videos:
-            skipped.append(Skipped(record_id, "video missing", f"FileList.csv has it, {video} is not there"))
+        video = _choose_video(patient, tree.found.videos, videos, matched.get(patient.key))
+        if isinstance(video, Skipped):
+            skipped.append(video)
             continue
-        try:
-            fps, ef_percent, edv_ml, esv_ml = (_number(row.get(key, "")) for key in ("fps", "ef", "edv", "esv"))
-        except ValueError as error:
-            skipped.append(Skipped(record_id, "file list garbled", f"FPS, EF, EDV or ESV of FileList.csv: {error}"))
-            continue
-        volumes_ml = None if edv_ml is None or esv_ml is None else (edv_ml, esv_ml)
-        entries.append(Entry(record_id, patient_id, video, tracings.get(patient_id, {}), fps, ef_percent, volumes_ml))
+        own = traced.by_key.get(matched_tracings.get(patient.key, ""), {})
+        entries.append(_entry(patient, video, own, traced, units))
     if not entries and not skipped:
-        raise splits.empty_split(split, assigned, root)
+        raise splits.empty_split(split, assigned, tree.found.folder)
     return Index(
         sorted(entries, key=lambda entry: entry.record_id), sorted(skipped, key=lambda record: record.record_id)
     )
@@ -105,64 +140,105 @@ def index(root: Path, split: str, *, scheme: str = "auto") -> Index[Entry]:
 def patient_splits(root: Path, scheme: str = "auto") -> PatientSplits:
     """Assigns every patient to a split.
 
+    The column Split of FileList.csv names splits in any of their usual spellings, or holds the ten folds 0..9 of
+    EchoNet-Pediatric. Its authors use the folds for cross-validation; one split of them is the rule of this project:
+    folds 0..7 are "train", 8 is "validation", 9 is "test" (scheme "folds").
+
     Args:
-        root: the folder with FileList.csv.
-        scheme: "official", which is also "auto": the column Split of FileList.csv (a name that is listed twice appears
-            twice); or the path of a split file or folder (`data_pipelines.splits`).
+        root: the folder with FileList.csv, or with the folder A4C of EchoNet-Pediatric.
+        scheme: "official", which is also "auto": the column Split (a name that is listed in two splits is in both); or
+            the path of a split file or folder (`data_pipelines.splits`).
 
     Raises:
         FileNotFoundError: FileList.csv or the split file is missing.
         ValueError: FileList.csv or the split file is garbled.
     """
-    return _assign_splits(Path(root), _read_rows(Path(root) / "FileList.csv", ("filename", "split")), scheme)
+    return _Tree.open(root).assign(scheme)
 
 
-def _assign_splits(root: Path, rows: list[dict[str, str]], scheme: str) -> PatientSplits:
-    if scheme not in ("auto", "official"):
-        if not Path(scheme).expanduser().exists():
-            raise FileNotFoundError(f"scheme {scheme!r} of {root} is neither 'auto', 'official' nor a file that exists")
-        return PatientSplits(scheme, splits.read_splits(Path(scheme), {_stem(row["filename"]) for row in rows}))
-    groups: dict[str, list[str]] = {split: [] for split in SPLIT_VALUES}
-    for row in rows:
-        if split := splits.ALIASES.get(row["split"].strip().lower()):
-            groups[split].append(_stem(row["filename"]))
-    return PatientSplits("official", groups)
+def leftovers(root: Path, scheme: str = "auto") -> Leftovers:
+    """Lists what lies in a tree and is not read.
+
+    Args:
+        root: as for `index`.
+        scheme: as for `patient_splits`.
+
+    Raises:
+        FileNotFoundError: as for `index`.
+        ValueError: as for `index`.
+    """
+    tree = _Tree.open(root)
+    videos, traced = files.list_videos(tree.found.videos), listed.read_tracings(tree.found.tracings)
+    keys = [patient.key for patient in tree.patients]
+    seen = {*listed.match(keys, videos.by_key).values()}
+    seen_tracings = {*listed.match(keys, traced.by_key).values()}
+    inside = tuple(f"{tree.found.videos.name}/{name}" for name in videos.others)
+    return Leftovers(
+        videos=tuple(sorted(name for name in videos.by_key if name not in seen)),
+        tracings=tuple(sorted(name for name in traced.by_key if name not in seen_tracings)),
+        files=(*tree.found.unread, *inside),
+        other_views=tree.found.other_views,
+        unknown_splits=listed.unknown_splits(tree.patients, tree.assign(scheme)),
+    )
 
 
-def _stem(name: str) -> str:
-    name = name.strip()
-    return name[:-4] if name.lower().endswith(".avi") else name
+def _nameless(table: Table) -> list[Skipped]:
+    """Returns the rows that name no video."""
+    return [
+        Skipped(f"row {row.line}", "file list garbled", f"{table.path}, row {row.line} has no FileName: {row.fields}")
+        for row in table.rows
+        if not files.key(row.fields["filename"])
+    ]
 
 
-def _number(text: str) -> float | None:
-    """Reads a finite number; None for an empty field. Raises ValueError for anything else."""
-    if not text.strip():
-        return None
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text!r} is not a finite number")
-    return value
+def _fault(patient: Listed) -> Skipped | None:
+    """Says why the rows of a video cannot be used."""
+    if differing := listed.contradictions(patient.rows):
+        detail = f"FileList.csv has it {len(patient.rows)} times, with {'; '.join(differing)}: remove the wrong row"
+        return Skipped(patient.record_id, "duplicate id", detail)
+    if (row := patient.rows[0]).runs_over:
+        detail = f"row {row.line} of FileList.csv has more fields than the header: a stray comma has shifted them"
+        return Skipped(patient.record_id, "file list garbled", detail)
+    return None
 
 
-def _read_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    """Reads the rows of a CSV file by lower-case column name; a row that breaks off is filled up with empty fields."""
-    try:
-        header, *rows = list(csv.reader(io.StringIO(splits.read_text(path), newline=""))) or [[]]
-    except csv.Error as error:
-        raise ValueError(f"{path} is not CSV: {error}: fetch it again") from error
-    columns = [name.strip().lower() for name in header]
-    if missing := set(needed) - set(columns):
-        raise ValueError(f"{path} lacks the columns {sorted(missing)}; it has {columns}")
-    return [dict(zip(columns, row + [""] * len(columns), strict=False)) for row in rows if row]
+@dataclasses.dataclass(frozen=True)
+class _Video:
+    """The video of a record.
+
+    Attributes:
+        path: the file.
+        notes: how it was found, where that was not by its plain name.
+    """
+
+    path: Path
+    notes: tuple[Note, ...] = ()
 
 
-def _read_tracings(path: Path) -> dict[str, dict[int, Float[np.ndarray, "rows 4"]]]:
-    """Reads the tracings by patient and frame, rows in the order of the file; a coordinate that is no number is nan."""
-    grouped: dict[str, dict[int, list[list[float]]]] = {}
-    for row in _read_rows(path, tuple(name.lower() for name in TRACING_COLUMNS)):
-        frame = int(row["frame"]) if row["frame"].strip().isdecimal() else -1
-        try:
-            coordinates = [float(row[key]) for key in ("x1", "y1", "x2", "y2")]
-        except ValueError:
-            coordinates = [math.nan] * 4
-        grouped.setdefault(_stem(row["filename"]), {}).setdefault(frame, []).append(coordinates)
-    return {name: {frame: np.array(rows) for frame, rows in frames.items()} for name, frames in grouped.items()}
+def _choose_video(patient: Listed, folder: Path, videos: Videos, matched: str | None) -> _Video | Skipped:
+    plain = folder / f"{patient.key}.avi"
+    if matched is None:
+        named = files.stem(patient.key).casefold()
+        near = [name for name in (*videos.by_key, *videos.others) if files.stem(name).casefold().startswith(named)]
+        detail = f"FileList.csv has it, {plain} is not there" + (f"; there is {near[:3]}" if near else "")
+        return Skipped(patient.record_id, "video missing", detail)
+    paths = videos.by_key[matched]
+    names = [str(path.relative_to(folder)) for path in paths]
+    if plain in paths:
+        others = [name for path, name in zip(paths, names, strict=True) if path != plain]
+        text = f"{plain.name} is read; there is {', '.join(others)} too."
+        return _Video(plain, (note("several videos of one name", text),) if others else ())
+    if len(paths) > 1:
+        detail = f"{folder} has {', '.join(names)}, and no {plain.name}: keep one of them"
+        return Skipped(patient.record_id, "several videos of one name", detail)
+    return _Video(paths[0], (note("video under another name", f"{names[0]} is read, for {plain.name}."),))
+
+
+def _entry(
+    patient: Listed, video: _Video, own: Mapping[int, Float[np.ndarray, "rows columns"]], traced: Traced, units: Units
+) -> Entry:
+    stated = read_statements(patient.rows[0], units)
+    notes: Sequence[Note] = (*video.notes, *stated.notes)
+    if (count := len(patient.rows)) > 1:
+        notes = (*notes, note("row repeated", f"FileList.csv has it {count} times with the same content."))
+    return Entry(patient.record_id, patient.patient_id, video.path, own, traced.reach_px, stated, tuple(notes))

@@ -85,8 +85,8 @@ def test_echonet(tmp_path):
             if number == 7 and frame == "2":
                 row[5] = "40"
             yield row
-            if number == 4:
-                yield row  # 42 rows a frame
+            if number == 4 and frame == "0":
+                yield row[:1] + row[3:5] + row[1:3] + row[5:]  # 42 rows a frame
 
     video(1).write_bytes(video(1).read_bytes()[:-100])
     video(2).unlink()
@@ -94,10 +94,10 @@ def test_echonet(tmp_path):
     video(9).unlink()
     video(9).mkdir()
     edit_csv(root / "VolumeTracings.csv", lambda rows: [rows[0], *spoil(rows)])
-    edit_csv(root / "FileList.csv", lambda rows: [*rows, rows[1]])
+    edit_csv(root / "FileList.csv", lambda rows: [*rows, [*rows[1][:1], "12", *rows[1][2:]]])
     loaded = load_split(EchonetDynamicSource(root), "train", lambda clip: clip)
     clips, skipped = loaded.clips, loaded.skipped
-    assert [clip.patient_id for clip in clips] == ["0X00", "0X10"]
+    assert [clip.patient_id for clip in clips] == ["0X10"]
     assert Counter(s.reason for s in skipped) == {
         "truncated file": 1,
         "empty file": 1,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from data_pipelines.formats import echonet_dynamic as echonet
 from data_pipelines.formats.echonet_dynamic.tracings import chords, crosses_itself, polygon_mask
+from data_pipelines.notes import warnings_of
 from data_pipelines.records import ENDOCARDIUM, UnreadableRecord
 from tests.helpers.trees import edit_csv as edit
 from tests.helpers.trees import make_video_clip as make_clip
@@ -211,20 +212,20 @@ def test_video_missing(tree):
     assert [(s.record_id, s.reason) for s in skipped] == [("0X1_4CH", "video missing")]
 
 
-def test_a_name_in_two_splits_counts_in_the_first(tree):
+def test_a_name_in_two_splits_is_read_in_none(tree):
     edit(tree / "FileList.csv", lambda rows: [*rows, [*rows[1][:8], "TEST"]])
-    assert [entry.patient_id for entry in echonet.index(tree, "train").entries] == ["0X1"]
-    listed = echonet.index(tree, "test")
-    entries, skipped = listed.entries, listed.skipped
-    assert [entry.patient_id for entry in entries] == ["0X3"]
-    assert [(s.record_id, s.reason) for s in skipped] == [("0X1_4CH", "duplicate id")]
+    for split, there in (("train", []), ("test", ["0X3"]), ("all", ["0X2", "0X3"])):
+        listed = echonet.index(tree, split)
+        assert [entry.patient_id for entry in listed.entries] == there
+        assert [(s.record_id, s.reason) for s in listed.skipped] == [("0X1_4CH", "duplicate id")]
+        assert "split 'TRAIN' and 'TEST'" in listed.skipped[0].detail
 
 
-def test_a_field_that_is_no_number_skips_the_record(tree):
+def test_a_field_that_is_no_number_is_not_known_and_the_record_is_read(tree):
     edit(tree / "FileList.csv", lambda rows: [rows[0], [rows[1][0], "high", *rows[1][2:]], *rows[2:]])
-    listed = echonet.index(tree, "train")
-    entries, skipped = listed.entries, listed.skipped
-    assert entries == [] and [s.reason for s in skipped] == ["file list garbled"]
+    clip = read_first(tree)
+    assert clip.ef_percent is None and clip.volumes_ml == (101.5, 45.5)
+    assert [one.code for one in warnings_of(clip.notes)] == ["field not read"]
 
 
 def test_columns_and_splits_in_any_case_and_order(tree):

@@ -158,7 +158,7 @@ def test_echonet_tree_reads_back_as_echonet(echonet_tree):
         clip = echonet_dynamic.read(entry)
         assert not listed.skipped and clip.fps == 50 and 12 <= len(clip) <= 22
         assert (clip.label_map[0] == ENDOCARDIUM).sum() > (clip.label_map[-1] == ENDOCARDIUM).sum()
-        assert float(truth[entry.patient_id]["ef_percent"]) == pytest.approx(entry.ef_percent, abs=1e-4)
+        assert float(truth[entry.patient_id]["ef_percent"]) == pytest.approx(entry.stated.ef_percent, abs=1e-4)
 
 
 def test_interrupted_echonet_cohort_continues_to_the_same_bytes(echonet_tree, tmp_path):
