@@ -62,7 +62,7 @@ uv pip install --quiet --python .venv/bin/python -e ".[tpu]"'
 
 # An earlier training of this slice is saved and ended first. SIGTERM (a preemption, systemctl stop) saves the training. It is started again on its host
 # after 75 (interrupted and saved) and after a lost process (76, or SIGABRT), twenty times at most; not after 1 (a bug),
-# 2 (configuration or data), 3 (non-finite loss) and 74 (storage).
+# 2 (configuration or data), 3 (non-finite loss), 74 (storage) and 77 (another command took the folder over).
 start() { # TRAINING...
   local arguments
   printf -v arguments '%q ' "$@"
@@ -72,7 +72,7 @@ start() { # TRAINING...
   on_hosts all "$INSTALL"
   on_hosts all "cd ~/echoforge_jax && sudo systemd-run --unit=$UNIT --uid=\"\$(id -u)\" --gid=\"\$(id -g)\" --remain-after-exit \
 --property=WorkingDirectory=\"\$PWD\" --property=KillMode=mixed --property=TimeoutStopSec=300 \
---property=Restart=on-failure --property=RestartSec=10 --property='RestartPreventExitStatus=1 2 3 74' \
+--property=Restart=on-failure --property=RestartSec=10 --property='RestartPreventExitStatus=1 2 3 74 77' \
 --property=StartLimitIntervalSec=infinity --property=StartLimitBurst=21 \
 --property=StandardOutput=append:\"\$HOME/echoforge.log\" --property=StandardError=append:\"\$HOME/echoforge.log\" \
 --setenv=HOME=\"\$HOME\" --setenv=JAX_COMPILATION_CACHE_DIR=\"\$PWD/.cache/xla\" \

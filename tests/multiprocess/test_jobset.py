@@ -12,6 +12,7 @@ from echoforge_jax.config.files import find_config
 
 FOLDER = Path(__file__).parents[2] / "scripts" / "kubernetes"
 JOBSETS = ["jobset.yaml", "jobset_tpu.yaml"]
+FOLDER_LOST = 77  # another command took the folder of the run over
 ACCELERATORS = ("nvidia.com/gpu", "google.com/tpu")
 
 
@@ -54,7 +55,7 @@ def test_a_preemption_uses_up_no_restart(name: str):
 @pytest.mark.parametrize("name", JOBSETS)
 def test_hopeless_ends_fail_at_once_and_others_restart_a_bounded_number_of_times(name: str):
     jobset = documents(name)["JobSet"]
-    for code in (errors.USAGE, errors.NON_FINITE, errors.STORAGE):
+    for code in (errors.USAGE, errors.NON_FINITE, errors.STORAGE, FOLDER_LOST):
         assert end_of_pod(jobset, code) == "FailJobSet"
     for code in (errors.FAILED, errors.LAUNCH, 134, 137):
         assert end_of_pod(jobset, code) == "RestartJobSet"

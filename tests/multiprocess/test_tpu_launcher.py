@@ -87,7 +87,7 @@ def test_start_copies_what_git_knows_and_runs_a_unit_that_outlives_the_session(c
         "--config=a.py",
         "--workdir=/mnt/with space",
     ]
-    assert "--property=Restart=on-failure" in unit and "--property=RestartPreventExitStatus=1 2 3 74" in unit
+    assert "--property=Restart=on-failure" in unit and "--property=RestartPreventExitStatus=1 2 3 74 77" in unit
     assert "--property=StartLimitBurst=21" in unit  # the first start and twenty more
     calls = calls_of(cloud)
     assert "uv venv --quiet --python 3.12 .venv" in calls
