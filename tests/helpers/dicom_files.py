@@ -3,6 +3,7 @@ that a reader must find there, and how far it may be off.
 """
 
 import io
+import warnings
 
 import cv2
 import numpy as np
@@ -54,17 +55,20 @@ def write(path, pixels, interpretation="MONOCHROME2", syntax=ExplicitVRLittleEnd
     ds.NumberOfFrames, ds.Rows, ds.Columns = pixels.shape[:3]
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 3 if pixels.ndim == 4 else 1, interpretation
     ds.BitsAllocated = ds.BitsStored = 8 * pixels.itemsize
+    ds.HighBit = ds.BitsStored - 1
     ds.PixelRepresentation = int(pixels.dtype.kind == "i")
     if pixels.ndim == 4:
         ds.PlanarConfiguration = 0
     ds.add_new("PixelData", "OW" if pixels.itemsize == 2 else "OB", pixels.tobytes() if payload is None else payload)
-    for name, value in elements.items():
-        if value is None:
-            delattr(ds, name)
-        else:
-            setattr(ds, name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that pydicom would not write
+        for name, value in elements.items():
+            if value is None:
+                delattr(ds, name)
+            else:
+                setattr(ds, name, value)
     if "HighBit" not in elements:
-        ds.HighBit = ds.BitsStored - 1
+        ds.HighBit = max(ds.BitsStored - 1, 0)
     ds["PixelData"].is_undefined_length = ds.file_meta.TransferSyntaxUID.is_encapsulated
     ds.save_as(path, enforce_file_format=True)
     return path

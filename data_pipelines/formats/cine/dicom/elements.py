@@ -68,9 +68,9 @@ class Elements:
             name: keyword of the element.
             why: what is wrong with it, as the end of a sentence.
         """
-        text = f"{dictionary_description(Tag(name))} {why}; it was left out of account."
-        if all(one.text != text for one in self.notes):
-            self.notes.append(note("element ignored", text))
+        title = dictionary_description(Tag(name))
+        if not any(one.text.startswith(f"{title} ") for one in self.notes):
+            self.notes.append(note("element ignored", f"{title} {why}; it was left out of account."))
 
     def is_empty(self, name: str) -> bool:
         """Tells whether the element is there and holds nothing."""

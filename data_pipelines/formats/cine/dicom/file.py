@@ -129,14 +129,14 @@ class _Bounded:
         return self._file.read(count)
 
 
-def open_file(file: BinaryIO, path: Path, record_id: str, names: Sequence[str]) -> Opened:
+def open_file(file: BinaryIO, path: Path, record_id: str, names: Sequence[str | int]) -> Opened:
     """Reads the header up to the pixel data. Elements that are not asked for are skipped.
 
     Args:
         file: the file, opened for reading bytes. It must stay open as long as pixels are read.
         path: its path, for messages.
         record_id: the record, for the message of a fault.
-        names: keywords of the elements to read.
+        names: keywords or tags of the elements to read.
 
     Raises:
         UnreadableRecord: "not a DICOM file", "truncated file" or "header garbled".

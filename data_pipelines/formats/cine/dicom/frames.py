@@ -7,6 +7,7 @@ picture; the table and Number of Frames are compared with that.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -96,7 +97,7 @@ def native_frames(pixels: PixelElement, frame_bytes: float, stated: int | None, 
         detail = f"{path}: {there} of {count} bytes of pixel data are there: fetch it again"
         raise UnreadableRecord(record_id, "truncated file", detail)
     whole = int(count // frame_bytes)
-    if whole and count - whole * frame_bytes > 1:  # more than the byte that makes the length even
+    if whole and count - math.ceil(whole * frame_bytes) > 1:  # more than the byte that makes the length even
         detail = (
             f"{path}: {count} bytes of pixel data are no multiple of a frame of {frame_bytes:g} bytes (Rows, Columns, "
             f"samples and bits of the header), of which {stated} are stated: export it again"

@@ -60,6 +60,7 @@ NAMES = (
     "WindowWidth",
     "VOILUTFunction",
     *PALETTE_NAMES,
+    grey.OVERLAY_BITS,
 )
 NATIVE = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
 CODEC_OF_SYNTAX = {
