@@ -80,6 +80,8 @@ def test_the_counts_names_and_volumes_agree(name: str):
     assert int(promised["ECHOFORGE_PROCESSES"]) == job["completions"]
     (accelerator,) = set(ACCELERATORS) & set(container["resources"]["limits"])
     assert int(promised["ECHOFORGE_DEVICES"]) == job["completions"] * container["resources"]["limits"][accelerator]
+    (batch,) = [a.partition("=")[2] for a in container["command"] if a.startswith("--config.data.batch_clips=")]
+    assert int(batch) % int(promised["ECHOFORGE_DEVICES"]) == 0
     assert int(container["resources"]["requests"]["cpu"]) >= 10  # docs/explanation/scaling.md, cores of a host
     assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"]
     config = next(argument for argument in container["command"] if argument.startswith("--config="))
