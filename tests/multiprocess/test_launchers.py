@@ -132,6 +132,19 @@ def test_an_address_of_ip_version_6_is_put_in_brackets(cluster: Path):
     assert "JAX_COORDINATOR_ADDRESS=[fd00::3]:61447" in (cluster / "environment").read_text().splitlines()
 
 
+def test_without_an_address_from_slurm_jax_takes_the_name_of_the_first_node(cluster: Path):
+    stand_in(cluster, "scontrol", "exit 1")
+    code, printed = run(cluster, errors.OK)
+    assert code == errors.OK and "the first node, port 61447" in printed
+    environment = (cluster / "environment").read_text()
+    assert "JAX_COORDINATOR_PORT=61447" in environment and "JAX_COORDINATOR_ADDRESS" not in environment
+
+
+@pytest.mark.parametrize(("gpus", "tasks"), [("gpu:4", "4"), ("", "2"), ("4", ""), ("04", "4")])
+def test_counts_of_gpus_in_other_forms_stop_no_job(gpus: str, tasks: str, cluster: Path):
+    assert run(cluster, errors.OK, SLURM_GPUS_ON_NODE=gpus, SLURM_NTASKS_PER_NODE=tasks)[0] == errors.OK
+
+
 @pytest.mark.parametrize("code", [errors.OK, 1, errors.USAGE, errors.NON_FINITE, errors.STORAGE, errors.LAUNCH, 137])
 def test_slurm_passes_other_codes_on_and_requeues_nothing(code: int, cluster: Path):
     assert run(cluster, code)[0] == code
