@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines.formats.camus import masks
+from data_pipelines.notes import Note
+from data_pipelines.notes_by_record import merge_notes
 from data_pipelines.preprocessing import at_network_size
 from data_pipelines.records import Clip, Skipped, summarise_skipped
 from data_pipelines.sampling import ed_to_es
@@ -138,6 +140,7 @@ def evaluate(
         card=card,
         simulated=is_simulated(config),
         skipped=skipped,
+        notes=loaded.notes,
         history=[line for line in read_metrics(out) if line["kind"] == "epoch"],
         comparisons=compare_with_folders(scores, against),
     )
@@ -166,11 +169,13 @@ def evaluate_masks(
     """
     scores: dict[str, ProtocolScores] = {}
     skipped: list[Skipped] = []
+    notes: dict[str, tuple[Note, ...]] = {}
     pictures = Pictures()
     for name in protocols:
         protocol = PROTOCOLS[name]
         paired = masks.read_pairs(predictions, references, sequences=protocol.every_frame)
         skipped += paired.skipped
+        notes = merge_notes(notes, paired.notes, *({pair.clip.record_id: pair.clip.notes} for pair in paired.pairs))
         if paired.pairs:
             cases = [Case(pair.clip, pair.prediction) for pair in paired.pairs]
             scores[name] = score_cases(cases, protocol, split="all", seed=0, processes=os.cpu_count() or 1)
@@ -194,6 +199,7 @@ def evaluate_masks(
         card=card,
         simulated=is_simulated_tree(references),
         skipped=skipped,
+        notes=notes,
         comparisons=compare_with_folders(scores, against),
     )
     return write_results(out, evaluation)

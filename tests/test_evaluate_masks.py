@@ -1,6 +1,7 @@
 """Trees of masks scored without a model, and runs compared, as a user would call them."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from data_pipelines.formats.camus import masks
 from data_pipelines.formats.camus.images import nifti_bytes
+from data_pipelines.notes import note
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import evaluate_masks
@@ -112,3 +114,26 @@ def test_runs_are_compared_by_patient(trees, tmp_path, monkeypatch):
     assert "signed-rank" in table(result)
     with pytest.raises(ConfigError, match="holds no per_frame"):
         evaluate_masks(predictions, references, protocols=["semi"], out=tmp_path / "other", against=[tmp_path])
+
+
+def test_notes_on_masks_are_kept(trees, tmp_path, monkeypatch):
+    """Those that stand on a clip, and those known of the pair alone."""
+    without_report(monkeypatch)
+    doubt, apart = note("uneven frame times", "Steps differ."), note("frames missing", "5 of 6.")
+    read_pairs = masks.read_pairs
+
+    def with_notes(*arguments, **options):
+        paired = read_pairs(*arguments, **options)
+        first = paired.pairs[0]
+        pairs = [dataclasses.replace(first, clip=first.clip.with_notes([doubt])), *paired.pairs[1:]]
+        return dataclasses.replace(paired, pairs=pairs, notes={"patient0001_2CH": (apart,), "patient0099": (apart,)})
+
+    monkeypatch.setattr(masks, "read_pairs", with_notes)
+    result = evaluate_masks(*trees, protocols=["semi", "full"], out=tmp_path / "out")
+    codes = {record: [one["code"] for one in own] for record, own in result["notes"].items()}
+    assert codes["patient0099"] == ["frames missing"]
+    assert [code for code in codes["patient0001_2CH"] if code in (doubt.code, apart.code)] == [apart.code, doubt.code]
+    for name, row in (("per_patient.csv", "2CH: uneven frame times"), ("per_clip.csv", "uneven frame times")):
+        with (tmp_path / "out" / name).open() as stream:
+            found = {line["warnings"] for line in csv.DictReader(stream) if line["patient_id"] == "patient0001"}
+        assert any(row in text for text in found)

@@ -144,6 +144,7 @@ class PatientEF:
         ef_stated_percent: the ejection fraction that the data set states, per cent, or None. It was measured by another
             method, so it is never mixed with the results below.
         methods: the result of every method.
+        warnings: what the readers of the patient's clips warn of, as "4CH: uneven frame times; ..."; "" without any.
     """
 
     patient_id: str
@@ -151,15 +152,17 @@ class PatientEF:
     views: str
     ef_stated_percent: float | None
     methods: Mapping[EFMethod, EFResult]
+    warnings: str = ""
 
     def columns(self) -> dict[str, Any]:
-        """Returns the columns of per_patient.csv: the identity, then nine columns for every method."""
+        """Returns the columns of per_patient.csv: the identity, nine columns for every method, then the warnings."""
         identity = {name: getattr(self, name) for name in ("patient_id", "quality", "views", "ef_stated_percent")}
-        return identity | {
+        measured = {
             f"{method.name}_{name}": value
             for method, result in self.methods.items()
             for name, value in result.columns().items()
         }
+        return identity | measured | {"warnings": self.warnings}
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, str]) -> PatientEF:
@@ -176,6 +179,7 @@ class PatientEF:
             views=columns["views"],
             ef_stated_percent=float(stated) if stated else None,
             methods=methods,
+            warnings=columns.get("warnings", ""),  # absent in older files
         )
 
 
@@ -188,12 +192,14 @@ class ClipSteadiness:
         view: "2CH", "4CH" or "" where it is not known.
         quality: "Good", "Medium", "Poor" or None.
         steadiness: the measurements.
+        warnings: what the reader of the clip warns of, as codes of notes; "" without any.
     """
 
     patient_id: str
     view: str
     quality: str | None
     steadiness: Steadiness
+    warnings: str = ""
 
     def columns(self) -> dict[str, Any]:
         """Returns the columns of per_clip.csv; every measurement has its own."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from data_pipelines.notes import warnings_of
 from data_pipelines.records import ENDOCARDIUM, Clip
 from echoforge_jax.evaluation.discs import MeasurementError, measure_discs
 from echoforge_jax.evaluation.ejection_fraction import EF_METHODS, EFMethod, Failure, ViewDiscs, single_plane_discs
@@ -127,7 +128,7 @@ def score_steadiness(case: Case) -> ClipSteadiness | None:
     if len(clip) < 3 or not clip.has_reference.all():
         return None
     steadiness = temporal_consistency(prediction == ENDOCARDIUM, clip.label_map == ENDOCARDIUM)
-    return ClipSteadiness(clip.patient_id, clip.view, clip.quality, steadiness)
+    return ClipSteadiness(clip.patient_id, clip.view, clip.quality, steadiness, "; ".join(_warnings(clip)))
 
 
 def score_ejection_fraction(cases: Sequence[Case]) -> list[PatientEF]:
@@ -199,7 +200,13 @@ def _score_patient(patient_id: str, views: Mapping[str, Case]) -> PatientEF:
         views="+".join(sorted(views)),
         ef_stated_percent=next((clip.ef_percent for clip in clips if clip.ef_percent is not None), None),
         methods=methods,
+        warnings="; ".join(f"{view}: {code}" for view, (clip, _) in views.items() for code in _warnings(clip)),
     )
+
+
+def _warnings(clip: Clip) -> tuple[str, ...]:
+    """The codes of the reader's warnings, each once."""
+    return tuple(dict.fromkeys(one.code for one in warnings_of(clip.notes)))
 
 
 def _not_applicable(method: EFMethod, views: Mapping[str, Case]) -> str | None:

@@ -165,15 +165,19 @@ def sensitivity_specificity(
         inclusive: a value equal to the threshold is positive too.
 
     Returns:
-        sensitivity (0..1), n_positive, specificity (0..1), n_negative; a share of no cases is nan.
+        sensitivity (0..1), n_detected of n_positive, specificity (0..1), n_ruled_out of n_negative; a share of no cases
+        is nan.
     """
     compare = np.less_equal if inclusive else np.less
     detected, true = compare(np.asarray(prediction), threshold), compare(np.asarray(reference), threshold)
     positive, negative = int(true.sum()), int((~true).sum())
+    found, ruled_out = int((detected & true).sum()), int((~detected & ~true).sum())
     return {
-        "sensitivity": float((detected & true).sum() / positive) if positive else np.nan,
+        "sensitivity": found / positive if positive else np.nan,
+        "n_detected": found,
         "n_positive": positive,
-        "specificity": float((~detected & ~true).sum() / negative) if negative else np.nan,
+        "specificity": ruled_out / negative if negative else np.nan,
+        "n_ruled_out": ruled_out,
         "n_negative": negative,
     }
 

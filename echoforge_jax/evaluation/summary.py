@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from echoforge_jax.evaluation import statistics
 from echoforge_jax.evaluation.ejection_fraction import EF_METHODS, EFMethod
+from echoforge_jax.evaluation.limits import withhold
 from echoforge_jax.evaluation.protocols import Protocol
 from echoforge_jax.evaluation.rows import (
     DISTANCES,
@@ -44,8 +45,9 @@ DEFINITIONS = {
     "negative means flicker, positive means that the masks lag behind the heart",
     "area_roughness_ratio": "RMS second difference of the area curve over its mean, prediction / reference",
     "frames_in_pieces": "number of predicted masks of a clip with more than one 4-connected component",
+    "withheld": "why a number is null although it can be computed: it is of too few patients (or cases) to be read",
     "undefined": "distances of a frame in which exactly one of the two masks is empty; left out of the mean, counted",
-    "ci95": "95 % percentile bootstrap, patients drawn with replacement, 2000 draws",
+    "ci95": "95 % percentile bootstrap, patients drawn with replacement, 2000 draws; from 5 patients on",
     **{method.name: method.definition for method in EF_METHODS},
     "bias": "prediction - reference, signed, percentage points; the reference EF is measured by the same method",
 }
@@ -105,19 +107,18 @@ def summarise(
         "protocol": protocol.name,
         "split": split,
         "n_patients": len({row.patient_id for row in frames}),
-        "n_clips": len({(row.patient_id, row.view) for row in frames}),
+        "n_clips": _count_clips(frames),
         "n_frames": len(frames),
         **_overlap_and_distance(frames, seed),
         "by_phase": _grouped(frames, lambda row: row.phase, ("ED", "ES", "between"), seed),
         "by_view": _grouped(frames, lambda row: row.view, ("2CH", "4CH"), seed),
         "by_quality": _grouped(frames, lambda row: row.quality, ("Good", "Medium", "Poor"), seed),
         "empty": {
+            "n_frames": len(frames),
             "n_empty_prediction": sum(row.empty_prediction for row in frames),
             "n_empty_reference": sum(row.empty_reference for row in frames),
         },
-        "temporal": {"n_clips": len(clips), **{name: _steadiness(clips, name, seed) for name in STEADINESS}}
-        if clips
-        else None,
+        "temporal": _temporal(frames, clips, seed) if clips else None,
         "ejection_fraction": {method.name: _ejection_fraction(patients, method, seed) for method in EF_METHODS},
         "network_resolution": None,
         "definitions": DEFINITIONS,
@@ -151,21 +152,35 @@ def _overlap_and_distance(frames: Sequence[FrameScore], seed: int) -> dict[str, 
     return {**percent, "distances": distances}
 
 
-def _steadiness(clips: Sequence[ClipSteadiness], name: str, seed: int) -> dict[str, Any]:
-    return _mean(clips, lambda row: float(getattr(row.steadiness, name)), seed)
+def _temporal(frames: Sequence[FrameScore], clips: Sequence[ClipSteadiness], seed: int) -> dict[str, Any]:
+    """Summarises the steadiness of the clips whose every frame has a reference, and counts all clips."""
+
+    def steadiness(name: str) -> dict[str, Any]:
+        return _mean(clips, lambda row: float(getattr(row.steadiness, name)), seed)
+
+    counts = {"n_clips": len(clips), "n_clips_scored": _count_clips(frames)}
+    return {**counts, **{name: steadiness(name) for name in STEADINESS}}
+
+
+def _count_clips(frames: Sequence[FrameScore]) -> int:
+    return len({(row.patient_id, row.view) for row in frames})
 
 
 def _mean(rows: Sequence[Row], measure: Callable[[Row], float], seed: int) -> dict[str, Any]:
     """Averages the defined values over rows, with its interval by patient, SD over rows (ddof 1) and the counts."""
     patients = by_patient(rows, measure)
     values = [value for patient_values in patients.values() for value in patient_values]
+    interval = withhold({"ci95": statistics.bootstrap_ci(patients, seed=seed) if values else None}, len(patients))
+    spread = withhold({"sd": float(np.std(values, ddof=1)) if len(values) > 1 else None}, len(values))
+    withheld = interval.pop("withheld", {}) | spread.pop("withheld", {})
     return {
         "mean": float(np.mean(values)) if values else None,
-        "ci95": statistics.bootstrap_ci(patients, seed=seed) if values else None,
-        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        **interval,
+        **spread,
         "n": len(values),
         "n_undefined": len(rows) - len(values),
         "n_patients": len(patients),
+        **({"withheld": withheld} if withheld else {}),
     }
 
 
@@ -181,7 +196,7 @@ def _grouped(
 
 
 def _ejection_fraction(patients: Sequence[PatientEF], method: EFMethod, seed: int) -> dict[str, Any]:
-    """Summarises one method: agreement over the patients measured on both sides, and counts of the others."""
+    """Summarises one method: agreement over the patients measured on both sides, counts of them and of the others."""
     results = [row.methods[method] for row in patients]
     stated = [
         (result.prediction_percent, row.ef_stated_percent)
@@ -191,9 +206,10 @@ def _ejection_fraction(patients: Sequence[PatientEF], method: EFMethod, seed: in
     pairs = ef_pairs(patients, method)
     return {
         **(_agreement(pairs, seed) if len(pairs) else dict.fromkeys(AGREEMENT)),
-        "agreement_with_stated_ef": statistics.agreement(*np.array(stated, np.float64).T) if stated else None,
+        "agreement_with_stated_ef": _shown(statistics.agreement(*np.array(stated, np.float64).T)) if stated else None,
         "unit": "EF percentage points",
         "n": len(pairs),
+        "n_patients": len(patients),
         "failures": Counter(result.failure for result in results if result.failure),
         "not_applicable": Counter(result.not_applicable for result in results if result.not_applicable),
     }
@@ -202,15 +218,30 @@ def _ejection_fraction(patients: Sequence[PatientEF], method: EFMethod, seed: in
 def _agreement(pairs: EFPairs, seed: int) -> dict[str, Any]:
     """Compares predicted with reference ejection fractions: the keys of `AGREEMENT`."""
     x, y = pairs.prediction, pairs.reference
+    intervals = statistics.agreement_ci95(x, y, seed=seed)
     return {
-        "agreement": statistics.agreement(x, y),
-        "agreement_ci95": statistics.agreement_ci95(x, y, seed=seed),
+        "agreement": _shown(statistics.agreement(x, y)),
+        "agreement_ci95": withhold(intervals, len(pairs), intervals=True),
         "detection": {
-            "ef_at_most_40": statistics.sensitivity_specificity(x, y, threshold=40.0, inclusive=True),
-            "ef_below_50": statistics.sensitivity_specificity(x, y, threshold=50.0, inclusive=False),
+            "ef_at_most_40": _detection(statistics.sensitivity_specificity(x, y, threshold=40.0, inclusive=True)),
+            "ef_below_50": _detection(statistics.sensitivity_specificity(x, y, threshold=50.0, inclusive=False)),
         },
         "classes": {"names": EF_CLASSES, "reference_by_prediction": statistics.class_table(x, y, EF_CLASS_BOUNDS)},
     }
+
+
+def _shown(agreement: Mapping[str, Any]) -> dict[str, Any]:
+    return withhold(agreement, agreement["n"])
+
+
+def _detection(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Withholds a share of few cases; the counts stay."""
+    parts = [
+        withhold({name: found[name] for name in names}, found[names[-1]])
+        for names in (("sensitivity", "n_detected", "n_positive"), ("specificity", "n_ruled_out", "n_negative"))
+    ]
+    withheld = {name: reason for part in parts for name, reason in part.pop("withheld", {}).items()}
+    return {**parts[0], **parts[1], **({"withheld": withheld} if withheld else {})}
 
 
 def _json_able(value: Any) -> Any:

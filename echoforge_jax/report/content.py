@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data_pipelines.notes import Note
 from data_pipelines.records import Skipped
 from echoforge_jax.evaluation.summary import ProtocolScores
 from echoforge_jax.report.selection import Pictures
@@ -23,6 +24,7 @@ class Evaluation:
             that the report compares with.
         simulated: whether the data are simulated; the report then says so at the top and compares with nothing.
         skipped: records that were left out.
+        notes: what the readers said of the records, by record.
         history: one mapping for each epoch of the training; keys may be missing.
         comparisons: name of a protocol -> `comparison.compare_rows`; empty where nothing is compared.
     """
@@ -33,5 +35,6 @@ class Evaluation:
     card: Mapping[str, str]
     simulated: bool
     skipped: Sequence[Skipped] = ()
+    notes: Mapping[str, Sequence[Note]] = dataclasses.field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     comparisons: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]] = dataclasses.field(default_factory=dict)

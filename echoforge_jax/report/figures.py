@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from echoforge_jax.evaluation.limits import is_shown
 from echoforge_jax.evaluation.rows import EFPairs, FrameScore
 from echoforge_jax.evaluation.scores import ML, VolumeCurve
 from echoforge_jax.evaluation.statistics import regression_band
@@ -82,7 +83,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, columns: int = 2) -
 def regression_and_bland_altman(
     pairs: EFPairs,
     agreement: Mapping[str, Any],
-    ci95: Mapping[str, Sequence[float | None]] | None = None,
+    ci95: Mapping[str, Any] | None = None,
     *,
     method: str,
     columns: int = 2,
@@ -90,11 +91,11 @@ def regression_and_bland_altman(
 ) -> bytes:
     """Draws the agreement of one EF method: prediction against reference with a least-squares line, and Bland-Altman.
 
-    Bands are 95 % intervals by bootstrap over patients.
+    Bands are 95 % intervals by bootstrap over patients. What `limits` withholds of so few patients is not drawn.
 
     Args:
         pairs: ejection fractions, per cent.
-        agreement: `statistics.agreement` of the pairs.
+        agreement: `statistics.agreement` of the pairs; None where a number is withheld.
         ci95: `statistics.agreement_ci95` of the pairs; None draws no bands around bias and limits of agreement.
         method: name of the method on the axis.
         columns: panels in a row.
@@ -105,7 +106,8 @@ def regression_and_bland_altman(
         figure, (left, right) = _figure(2, columns, height=3.8)
         _regression(left, x, y)
         left.set(xlabel=f"reference EF, % ({method})", ylabel="predicted EF, %")
-        left.set_title(f"r = {_number(agreement['pearson_r'], 3)}, n = {len(x)}")
+        r = agreement["pearson_r"]
+        left.set_title(f"n = {len(x)}" if r is None else f"r = {_number(r, 3)}, n = {len(x)}")
         _bland_altman(right, pairs, agreement, ci95 or {})
         return figure_bytes(figure, kind)
 
@@ -182,7 +184,7 @@ def _regression(ax: Axes, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]
     """Draws y over x with the least-squares line, its interval and the identity."""
     ends = np.array([min(x.min(), y.min()) - 4, max(x.max(), y.max()) + 4])
     ax.plot(x, y, "o", markersize=4, alpha=0.75)
-    if np.ptp(x) > 0:
+    if np.ptp(x) > 0 and is_shown("regression_line", len(x)):
         slope, offset = np.polyfit(x, y, 1)
         ax.plot(ends, slope * ends + offset, color=COLOURS[1], label=f"y = {slope:.2f} x {offset:+.1f}")
         if band := regression_band(x, y, ends=ends, seed=0):
@@ -192,9 +194,7 @@ def _regression(ax: Axes, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]
     ax.legend()
 
 
-def _bland_altman(
-    ax: Axes, pairs: EFPairs, agreement: Mapping[str, Any], ci95: Mapping[str, Sequence[float | None]]
-) -> None:
+def _bland_altman(ax: Axes, pairs: EFPairs, agreement: Mapping[str, Any], ci95: Mapping[str, Any]) -> None:
     """Draws the differences over the means with bias and limits of agreement (Bland and Altman, 1986)."""
     x, y = pairs.reference, pairs.prediction
     ax.plot((x + y) / 2, y - x, "o", markersize=4, alpha=0.75)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.files import write_atomically
+from data_pipelines.notes_by_record import notes_as_json
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.comparison import compare_rows
 from echoforge_jax.evaluation.rows import ClipSteadiness, FrameScore, PatientEF
@@ -46,6 +47,7 @@ def write_results(out: Path, evaluation: Evaluation) -> dict[str, Any]:
         "protocols": {name: scores.summary for name, scores in protocols.items()},
         "comparisons": evaluation.comparisons,
         "skipped": [dataclasses.asdict(skipped) for skipped in evaluation.skipped],
+        "notes": notes_as_json(evaluation.notes),
         "card": evaluation.card,
     }
     write_atomically(out / "metrics.json", json.dumps(metrics, indent=1).encode())

@@ -18,6 +18,7 @@ import numpy as np
 
 from data_pipelines.files import write_atomically
 from echoforge_jax.evaluation.ejection_fraction import EF_METHODS
+from echoforge_jax.evaluation.limits import FEWEST
 from echoforge_jax.evaluation.rows import DISTANCES, ef_pairs
 from echoforge_jax.evaluation.summary import ProtocolScores
 from echoforge_jax.report import figures
@@ -25,6 +26,7 @@ from echoforge_jax.report.content import Evaluation
 from echoforge_jax.report.overlays import Overlay, animation_webp, overlay_png
 from echoforge_jax.report.patient_table import patient_table
 from echoforge_jax.report.published import compare_with_paper
+from echoforge_jax.report.records_section import every_warning, left_out, note_lines
 from echoforge_jax.report.selection import Animation
 from echoforge_jax.report.style import for_light_and_dark
 
@@ -49,7 +51,7 @@ def write_report(path: Path, evaluation: Evaluation, *, title: str) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, signed=_signed, interval=_interval)
+    environment.filters.update(number=_number, signed=_signed, interval=_interval, n_of=_n_of)
     script = (resources.files(PACKAGE) / SCRIPT).read_text(encoding="utf-8")
     summaries = [scores.summary for scores in evaluation.protocols.values()]
     history, pictures = evaluation.history, evaluation.pictures
@@ -67,6 +69,10 @@ def write_report(path: Path, evaluation: Evaluation, *, title: str) -> None:
         gallery=_gallery(pictures.overlays),
         animations=[_animation(animation) for animation in pictures.animations],
         volumes=_wide_and_narrow(figures.volume_curves, pictures.curves) if pictures.curves else None,
+        fewest=FEWEST,
+        skipped=left_out(evaluation.skipped),
+        notes=note_lines(evaluation.notes),
+        warnings=every_warning(evaluation.notes),
         card=evaluation.card,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -162,3 +168,7 @@ def _signed(value: float | int | None, digits: int = 2) -> str:
 
 def _interval(ends: Sequence[float | None] | None, digits: int = 2) -> str:
     return UNDEFINED if ends is None or None in ends else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+
+
+def _n_of(count: int, total: int) -> str:
+    return str(total) if count == total else f"{count} of {total}"

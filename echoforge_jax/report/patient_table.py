@@ -29,7 +29,7 @@ class PatientLine:
         n_undefined: number of frames without a defined distance.
         ef_percent: EF of the reference and of the prediction by each of `SHOWN_METHODS`; None where it failed.
         ef_stated_percent: EF that the data set states, or None.
-        notes: failures of the methods of ejection fraction.
+        notes: failures of the methods of ejection fraction, and warnings of the readers.
     """
 
     patient_id: str
@@ -89,5 +89,7 @@ def _ef_percent(ef: PatientEF | None) -> tuple[float | None, ...]:
 
 
 def _notes(ef: PatientEF | None) -> str:
-    failures = [result.failure for result in ef.methods.values() if result.failure] if ef else []
-    return "; ".join(dict.fromkeys(f"EF: {failure}" for failure in failures))
+    if ef is None:
+        return ""
+    failures = [f"EF: {result.failure}" for result in ef.methods.values() if result.failure]
+    return "; ".join(dict.fromkeys(filter(None, [*failures, ef.warnings])))

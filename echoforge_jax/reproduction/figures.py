@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from echoforge_jax.errors import ConfigError
+from echoforge_jax.evaluation.limits import withhold
 from echoforge_jax.evaluation.rows import ef_pairs
 from echoforge_jax.evaluation.statistics import agreement, agreement_ci95
 from echoforge_jax.report.figures import regression_and_bland_altman
@@ -90,8 +91,8 @@ def _accuracy_and_speed(study: Study, seed: int) -> dict[str, Figure]:
             for label in (label for label in labels if label in lines):
                 line = lines[label]
                 x, y = speed.frames_per_s, line["dice_percent"]
-                error = [[y - line["ci95_low"]], [line["ci95_high"] - y]]
-                axes.errorbar(x, y, yerr=error, color=colour, capsize=3, alpha=0.6)
+                low, high = (y if line[end] is None else line[end] for end in ("ci95_low", "ci95_high"))
+                axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour, capsize=3, alpha=0.6)
                 axes.scatter(x, y, s=25 + 60 * speed.parameters_m**0.5, color=colour, zorder=3)
                 axes.annotate(label, (x, y), (7, 4), textcoords="offset points", fontsize=8)
     axes.margins(x=0.35)
@@ -106,8 +107,8 @@ def _ejection_fraction(study: Study, seed: int) -> dict[str, dict[str, bytes]]:
     for row in (row for row in TABLES[FIGURES["fig4"]] if row.data in study.bases):
         method = EF_METHOD[row.data]
         pairs = ef_pairs(read_patients(study.trained_folder(Cell.from_row(row, seed)))["semi"], method)
-        measured = agreement(pairs.prediction, pairs.reference)
-        ci95 = agreement_ci95(pairs.prediction, pairs.reference, seed=0)
+        measured = withhold(agreement(pairs.prediction, pairs.reference), len(pairs))
+        ci95 = withhold(agreement_ci95(pairs.prediction, pairs.reference, seed=0), len(pairs), intervals=True)
         figures[f"fig4_{row.data}"] = {
             kind: regression_and_bland_altman(pairs, measured, ci95, method=method.label, kind=kind)
             for kind in ("svg", "png")
@@ -145,7 +146,10 @@ def _over_labels(table: str, study: Study, seed: int) -> dict[str, Figure]:
 
 def _curve(axes: Axes, lines: Sequence[LineOfTable], x: Sequence[float | int], *, colour: str, name: str) -> None:
     axes.plot(x, [line["dice_percent"] for line in lines], marker="o", color=colour, label=name)
-    low, high = ([line[end] for line in lines] for end in ("ci95_low", "ci95_high"))
+    low, high = (
+        [line["dice_percent"] if line[end] is None else line[end] for line in lines]
+        for end in ("ci95_low", "ci95_high")  # of too few patients there is no interval
+    )
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 

@@ -103,20 +103,28 @@ def _head(comparison: str) -> str:
 def _comparison(comparison: Comparison | None) -> str:
     if not comparison:
         return "-"
-    low, high = comparison.paired["ci95"]
-    text = f"{comparison.paired['difference']:+.2f} [{low:+.2f}, {high:+.2f}], p {comparison.p_signed_rank_holm:.3g}"
+    paired = comparison.paired
+    low, high = paired["ci95"] or (None, None)
+    text = f"{_number(paired['difference'], '+.2f')} {_interval(low, high, '+.2f')}"
+    if comparison.p_signed_rank_holm is None:
+        return f"{text}, no p of {paired['n_patients']} patients"
+    text = f"{text}, p {comparison.p_signed_rank_holm:.3g}"
     return text if comparison.p_rank_sum_holm is None else f"{text}, {comparison.p_rank_sum_holm:.3g}"
 
 
 def _markdown(line: Line, comparison: str) -> str:
     unit = line.distance_unit
     return (
-        f"| {line.row} | {line.seeds} | {line.dice_percent:.2f} [{line.ci95_low:.2f}, {line.ci95_high:.2f}] "
+        f"| {line.row} | {line.seeds} | {line.dice_percent:.2f} {_interval(line.ci95_low, line.ci95_high, '.2f')} "
         f"| {', '.join(format(value, '.2f') for value in line.dice_percent_by_seed or ())} | {comparison} "
         f"| {_number(line.hd95, '.2f')} {unit} | {_number(line.assd, '.2f')} {unit} "
         f"| {_number(line.ef_r, '.3f')}, {_number(line.ef_bias, '+.2f')} ({line.ef_method}) "
         f"| {_number(line.paper_dice_percent, '.2f')} |"
     )
+
+
+def _interval(low: float | None, high: float | None, form: str) -> str:
+    return "[no interval]" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"
 
 
 def _number(value: float | None, form: str) -> str:

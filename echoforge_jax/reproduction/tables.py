@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from echoforge_jax.evaluation.comparison import compare_means, corrected
 from echoforge_jax.evaluation.ejection_fraction import SINGLE_PLANE_DISCS
+from echoforge_jax.evaluation.limits import is_shown
 from echoforge_jax.evaluation.rows import by_patient, dice_percent
-from echoforge_jax.evaluation.statistics import bootstrap_ci, compare_paired, holm
+from echoforge_jax.evaluation.statistics import bootstrap_ci
 from echoforge_jax.report.folder import read_frames
 from echoforge_jax.reproduction.cell_result import CellResult, CellScores
 from echoforge_jax.reproduction.rows import CAMUS, EF_METHOD, PAPER_CAMUS_FULL, Row
@@ -25,13 +27,14 @@ class Comparison:
     """A line against another one, paired by patient (and by seed).
 
     Attributes:
-        paired: `compare_paired` of the two.
-        p_signed_rank_holm: p of the signed-rank test with Holm's correction over the lines of the table.
+        paired: `compare_means` of the two.
+        p_signed_rank_holm: p of the signed-rank test with Holm's correction over the lines of the table; None for too
+            few patients (`limits`).
         p_rank_sum_holm: the same of the rank-sum test; None where a table does not tell it.
     """
 
     paired: Mapping[str, Any]
-    p_signed_rank_holm: float
+    p_signed_rank_holm: float | None
     p_rank_sum_holm: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -49,7 +52,7 @@ class Line:
         seeds: finished cells behind the line.
         patients: patients behind the line.
         dice_percent: mean over patients (and seeds) of the patient's mean Dice, in per cent.
-        ci95_low: lower end of its 95 % interval, by bootstrap over patients.
+        ci95_low: lower end of its 95 % interval, by bootstrap over patients; None for too few patients (`limits`).
         ci95_high: upper end of that interval.
         dice_percent_by_seed: mean Dice of each cell, in per cent; None for another system.
         distance_unit: unit of the distances, "mm" or "px"; None where no frame has one.
@@ -67,8 +70,8 @@ class Line:
     seeds: int
     patients: int
     dice_percent: float
-    ci95_low: float
-    ci95_high: float
+    ci95_low: float | None
+    ci95_high: float | None
     dice_percent_by_seed: tuple[float, ...] | None
     distance_unit: str | None
     hd95: float | None
@@ -111,8 +114,8 @@ def tabulate(rows: Sequence[Row], results: Sequence[Sequence[CellResult]], proto
         if shared:
             ours = _by_patient([cell.protocols[protocol].dice_percent_by_patient for cell in shared])
             theirs = _by_patient([first[cell.seed] for cell in shared])
-            comparisons[row.label] = compare_paired(ours, theirs, seed=0)
-    adjusted = holm({label: paired["p_signed_rank"] for label, paired in comparisons.items()})
+            comparisons[row.label] = compare_means(ours, theirs)
+    adjusted = corrected(comparisons, "p_signed_rank")
     return [
         dataclasses.replace(line, against_first=Comparison(comparisons[line.row], adjusted[line.row]))
         if line.row in comparisons
@@ -145,13 +148,10 @@ def compare_systems(row: Row, cells: Sequence[CellResult], others: Mapping[str, 
         for name, folder in others.items():
             theirs = by_patient(read_frames(folder).get(protocol, []), dice_percent)
             if theirs:
-                comparisons[name] = compare_paired(ours, theirs, seed=0)
+                comparisons[name] = compare_means(ours, theirs)
                 summary = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
                 lines.append(_line_of_system(name, summary, theirs, EF_METHOD[row.data].name))
-        signed_rank, rank_sum = (
-            holm({name: paired[test] for name, paired in comparisons.items()})
-            for test in ("p_signed_rank", "p_rank_sum")
-        )
+        signed_rank, rank_sum = (corrected(comparisons, test) for test in ("p_signed_rank", "p_rank_sum"))
         tables[protocol] = [_line(dataclasses.replace(row, paper=paper), cells, protocol)] + [
             dataclasses.replace(
                 line, ours_minus_this=Comparison(comparisons[line.row], signed_rank[line.row], rank_sum[line.row])
@@ -164,7 +164,7 @@ def compare_systems(row: Row, cells: Sequence[CellResult], others: Mapping[str, 
 def _line(row: Row, cells: Sequence[CellResult], protocol: str) -> Line:
     scores = [cell.protocols[protocol] for cell in cells]
     values = _by_patient([score.dice_percent_by_patient for score in scores])
-    low, high = bootstrap_ci(values, seed=0)
+    low, high = _interval(values)
     unit = next(iter(scores[0].distances), None)
     distances = [score.distances[unit] for score in scores if unit is not None and unit in score.distances]
     method = _ef_method(row, scores[0])
@@ -181,7 +181,7 @@ def _line(row: Row, cells: Sequence[CellResult], protocol: str) -> Line:
         hd95=_mean([distance.hd95 for distance in distances]),
         assd=_mean([distance.assd for distance in distances]),
         ef_method=method,
-        ef_r=_mean([agreement.pearson_r for agreement in agreements]),
+        ef_r=_mean([one.pearson_r for one in agreements if is_shown("pearson_r", one.n)]),
         ef_bias=_mean([agreement.bias for agreement in agreements]),
         paper_dice_percent=row.paper,
     )
@@ -190,7 +190,7 @@ def _line(row: Row, cells: Sequence[CellResult], protocol: str) -> Line:
 def _line_of_system(name: str, summary: Mapping[str, Any], dice: Mapping[str, Sequence[float]], method: str) -> Line:
     """The line of another system, from its folder's summary and its Dice in per cent by patient."""
     unit = next((unit for unit, means in summary["distances"].items() if means["hd"]["n"]), None)
-    low, high = bootstrap_ci(dice, seed=0)
+    low, high = _interval(dice)
     agreement = summary["ejection_fraction"][method]["agreement"] or {}
     return Line(
         row=name,
@@ -208,6 +208,11 @@ def _line_of_system(name: str, summary: Mapping[str, Any], dice: Mapping[str, Se
         ef_bias=agreement.get("bias"),
         paper_dice_percent=None,
     )
+
+
+def _interval(values: Mapping[str, Sequence[float]]) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval of the mean by bootstrap over patients; (None, None) for too few of them."""
+    return bootstrap_ci(values, seed=0) if is_shown("ci95", len(values)) else (None, None)
 
 
 def _ef_method(row: Row, scores: CellScores) -> str:

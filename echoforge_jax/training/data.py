@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from data_pipelines.batches import AnyClip, BatchError, TrainingBatches, allocate_rows, labelled_patients
 from data_pipelines.lazy_clips import LazyClips, open_lazily
+from data_pipelines.notes_by_record import summarise_notes
 from data_pipelines.propagation import propagate
 from data_pipelines.records import Clip, SampledClip, summarise_skipped
 from data_pipelines.sampling import resize_cine, sample_clip
-from data_pipelines.source import Source, StoreSource, load_split, open_source
+from data_pipelines.source import LoadedSplit, Source, StoreSource, load_split, open_source
 from echoforge_jax.config import Config, DataConfig, MixConfig
 from echoforge_jax.console import progress_bar, say
 from echoforge_jax.errors import ConfigError
@@ -141,11 +143,9 @@ def withhold_labels(clips: Sequence[SampledClip], *, fraction: float, seed: int)
 def _open(data: DataConfig) -> Sequence[SampledClip]:
     store = StoreSource(Path(data.root or ""), data.views)
     loaded = open_lazily(store, "train", frames=data.frames, size=data.size, training_labels=data.training_labels)
-    clips, skipped = loaded.clips, loaded.skipped
-    say(f"train: {len(clips)} clips of {data.frames} frames, read from the store when they are needed")
-    if skipped:
-        say(f"{len(skipped)} records skipped:\n  " + summarise_skipped(skipped).replace("\n", "\n  "))
-    return clips
+    say(f"train: {len(loaded.clips)} clips of {data.frames} frames, read from the store when they are needed")
+    _say_what_was_found(loaded, store.root)
+    return loaded.clips
 
 
 def _with_carried_labels(clips: Clips, method: str, threads: int) -> Clips:
@@ -199,7 +199,7 @@ def _load_mix(mix: MixConfig, data: DataConfig) -> Clips:
 
 
 def _load(source: Source, split: str, use: Callable[[Clip], T], data: DataConfig, title: str) -> Sequence[T]:
-    """Reads a split with a progress bar, and says by reason what was left out."""
+    """Reads a split with a progress bar, and says what was found."""
     with progress_bar() as bar:
         task = bar.add_task(title, total=None, note="clips")
         loaded = load_split(
@@ -210,7 +210,17 @@ def _load(source: Source, split: str, use: Callable[[Clip], T], data: DataConfig
             threads=data.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if loaded.skipped:
-        reasons = summarise_skipped(loaded.skipped).replace("\n", "\n  ")
-        say(f"{len(loaded.skipped)} records of {source.root} skipped:\n  {reasons}")
+    _say_what_was_found(loaded, source.root)
     return loaded.clips
+
+
+def _say_what_was_found(loaded: LoadedSplit[Any], root: Path) -> None:
+    """Says by reason what was left out, and what the readers noted: warnings by code, infos counted."""
+    if loaded.skipped:
+        say(f"{len(loaded.skipped)} records of {root} skipped:\n{_indented(summarise_skipped(loaded.skipped))}")
+    if loaded.notes:
+        say(f"notes on {len(loaded.notes)} records of {root}:\n{_indented(summarise_notes(loaded.notes))}")
+
+
+def _indented(lines: str) -> str:
+    return textwrap.indent(lines, "  ")

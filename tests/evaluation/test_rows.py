@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from data_pipelines.notes import note
 from echoforge_jax.evaluation.ejection_fraction import EF_METHODS, SINGLE_PLANE_DISCS
 from echoforge_jax.evaluation.rows import (
     FrameScore,
@@ -46,8 +47,20 @@ def test_a_patient_read_back_from_its_columns_is_the_same():
     for cases in (measured, empty, one_view):
         (row,) = score_ejection_fraction(cases)
         columns = row.columns()
-        assert len(columns) == 4 + 9 * len(EF_METHODS)
+        assert len(columns) == 4 + 9 * len(EF_METHODS) + 1
         assert PatientEF.from_columns(as_text(columns)) == row
+        of_an_older_version = {name: text for name, text in as_text(columns).items() if name != "warnings"}
+        assert PatientEF.from_columns(of_an_older_version) == row
+
+
+def test_warnings_of_the_readers_stand_beside_the_scores():
+    doubt, source = note("uneven frame times", "Steps of 20.0 to 200.0 ms."), note("frame rate", "From the container.")
+    cases = [case._replace(clip=case.clip.with_notes([doubt, source])) for case in cohort()[:2]]
+    (row,) = score_ejection_fraction(cases)
+    assert row.columns()["warnings"] == "; ".join(f"{case.clip.view}: uneven frame times" for case in cases)
+    assert PatientEF.from_columns(as_text(row.columns())) == row
+    clip = make_clip().with_notes([doubt, source])
+    assert score_steadiness(Case(clip, perfect(clip))).columns()["warnings"] == "uneven frame times"
 
 
 def test_steadiness_becomes_columns():

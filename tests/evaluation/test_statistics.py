@@ -96,7 +96,12 @@ def test_agreement_interval_holds_the_value():
 def test_sensitivity_and_specificity():
     reference, prediction = np.array([35.0, 40.0, 45.0, 60.0]), np.array([38.0, 44.0, 39.0, 55.0])
     found = sensitivity_specificity(prediction, reference, threshold=40.0, inclusive=True)
-    assert found == {"sensitivity": 0.5, "n_positive": 2, "specificity": 0.5, "n_negative": 2}
+    assert {name: found[name] for name in ("sensitivity", "n_detected", "n_positive")} == {
+        "sensitivity": 0.5,
+        "n_detected": 1,
+        "n_positive": 2,
+    }
+    assert (found["specificity"], found["n_ruled_out"], found["n_negative"]) == (0.5, 1, 2)
     assert np.isnan(sensitivity_specificity(prediction, reference, threshold=10.0, inclusive=False)["sensitivity"])
 
 

@@ -10,6 +10,7 @@ from echoforge_jax.evaluation.protocols import FULL, SEMI
 from echoforge_jax.evaluation.scores import Case, score_clip, score_ejection_fraction
 from echoforge_jax.evaluation.summary import summarise
 from tests.helpers.hearts import cohort, make_clip, perfect
+from tests.helpers.reports import scores
 
 
 def test_summary_of_a_cohort():
@@ -23,7 +24,7 @@ def test_summary_of_a_cohort():
     dice = summary["dice_percent"]
     assert dice["mean"] == pytest.approx(100 * np.mean([row.dice for row in frame_rows]))
     assert dice["sd"] == pytest.approx(100 * np.std([row.dice for row in frame_rows], ddof=1))
-    assert dice["ci95"][0] <= dice["mean"] <= dice["ci95"][1]
+    assert dice["ci95"] is None and dice["withheld"] == {"ci95": "of 4 alone; shown from 5 on"}
     assert (dice["n_frames"], dice["n_patients"]) == (16, 4)
     assert list(summary["by_phase"]) == ["ED", "ES"] and list(summary["by_view"]) == ["2CH", "4CH"]
     assert list(summary["by_quality"]) == ["Good", "Medium", "unknown"]
@@ -33,7 +34,8 @@ def test_summary_of_a_cohort():
         {"mean": None, "ci95": None, "sd": None, "n": 0, "n_undefined": 0, "n_patients": 0}
     )
     ef = summary["ejection_fraction"]["biplane_discs"]
-    assert ef["n"] == 4 and ef["failures"] == {} and abs(ef["agreement"]["bias"]) < 1
+    assert (ef["n"], ef["n_patients"], ef["failures"]) == (4, 4, {})
+    assert abs(ef["agreement"]["bias"]) < 1
     assert ef["detection"]["ef_below_50"]["n_positive"] + ef["detection"]["ef_below_50"]["n_negative"] == 4
 
 
@@ -43,7 +45,7 @@ def test_failures_are_counted():
     cases[2] = cases[2]._replace(clip=dataclasses.replace(cases[2].clip, es_index=None))
     summary = summarise([], score_ejection_fraction(cases), protocol=SEMI, split="test")["ejection_fraction"]
     single = summary["single_plane_discs"]
-    assert single["n"] == 2 and single["agreement"]["bias"] == 0
+    assert (single["n"], single["n_patients"]) == (2, 4) and single["agreement"]["bias"] == 0
     assert single["failures"] == {
         "prediction: the mask is empty": 1,
         "reference: ED or ES is not known; prediction: ED or ES is not known": 1,
@@ -61,7 +63,7 @@ def test_units_are_never_mixed_and_undefined_is_counted():
     assert summary["distances"]["mm"]["hd"]["n"] == 2 and summary["distances"]["mm"]["hd"]["n_undefined"] == 0
     assert summary["distances"]["px"]["hd"]["n"] == 1 and summary["distances"]["px"]["hd"]["n_undefined"] == 1
     assert summary["dice_percent"]["mean"] == pytest.approx(75.0)
-    assert summary["empty"] == {"n_empty_prediction": 1, "n_empty_reference": 0}
+    assert summary["empty"] == {"n_frames": 4, "n_empty_prediction": 1, "n_empty_reference": 0}
 
 
 def test_no_rows_give_no_numbers():
@@ -76,3 +78,23 @@ def test_the_semi_protocol_refuses_frames_in_between():
     assert summarise(rows, [], protocol=FULL, split="test")["n_frames"] == 3
     with pytest.raises(ValueError, match="ED and ES"):
         summarise(rows, [], protocol=SEMI, split="test")
+
+
+@pytest.mark.parametrize(("patients", "hidden"), [(2, True), (9, True), (10, False)])
+def test_a_number_of_too_few_patients_is_null_with_its_reason(patients, hidden):
+    """Two points always correlate perfectly: nobody should read that."""
+    drawn = scores(n=patients + (patients > 3))  # one of them cannot be measured from the fourth on
+    ef = drawn.summary["ejection_fraction"]["biplane_discs"]
+    assert (ef["n"], ef["n_patients"]) == (patients, patients + (patients > 3))
+    for name in ("pearson_r", "ccc", "loa_low", "loa_high"):
+        assert (ef["agreement"][name] is None) == hidden, name
+        assert (ef["agreement_ci95"][name] is None) == hidden, name
+        assert (name in ef["agreement"].get("withheld", {})) == hidden
+    assert ef["agreement"]["bias"] is not None and ef["agreement"]["mae"] is not None
+    assert (ef["agreement"]["sd"] is None) == (ef["agreement_ci95"]["bias"] is None) == (patients < 5)
+    assert (ef["agreement_with_stated_ef"]["pearson_r"] is None) == hidden
+    for found in ef["detection"].values():
+        for share, count in (("sensitivity", "n_positive"), ("specificity", "n_negative")):
+            assert (found[share] is None) == (found[count] < 5)
+    dice = drawn.summary["dice_percent"]
+    assert dice["mean"] is not None and (dice["ci95"] is None) == (dice["n_patients"] < 5)

@@ -53,7 +53,7 @@ def test_the_page_holds_the_numbers(report):
     percent, distances = summary["dice_percent"], summary["distances"]["mm"]
     assert f"{percent['mean']:.2f} %" in text
     assert f"{percent['ci95'][0]:.2f} to {percent['ci95'][1]:.2f}" in text
-    assert f"{distances['hd95']['mean']:.2f} mm" in text and "1 undefined" in text
+    assert f"{distances['hd95']['mean']:.2f} mm" in text and "of 47 of 48 frames" in text
     assert f"{distances['assd']['mean']:.3f}" in text
     for method in EF_METHODS:
         agreement = summary["ejection_fraction"][method.name]["agreement"]
@@ -61,7 +61,8 @@ def test_the_page_holds_the_numbers(report):
         assert f"{agreement['bias']:+.2f}" in text
     for method in EF_METHODS[:2]:  # the cards above hold these
         agreement = summary["ejection_fraction"][method.name]["agreement"]
-        assert f"bias {agreement['bias']:+.2f} points; n = 11, failed 1" in text
+        assert f"MAE {agreement['mae']:.1f} points" in text
+        assert f"bias {agreement['bias']:+.2f} points; r = {agreement['pearson_r']:.3f}; measured in 11 of 12" in text
     assert "1 × prediction: the mask is empty" in text  # noqa: RUF001
     assert all(f"patient{i:04d}" in text for i in range(12))
     assert "A run <with> & signs" in text and "EchoForge <small>" in text

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines.formats.camus.images import LoadedImage, load_image
+from data_pipelines.notes import Note
 from data_pipelines.records import ENDOCARDIUM, Clip, Skipped, UnreadableRecord
 
 NAME = re.compile(r"(?P<patient>patient\d+)_(?P<view>2CH|4CH)_(?P<kind>ED|ES|half_sequence)(?P<gt>_gt)?\.(nii\.gz|mhd)")
@@ -56,10 +57,12 @@ class MaskPairs:
     Attributes:
         pairs: one for each patient and view.
         skipped: what is missing in one of the trees, or does not fit.
+        notes: what is known of records beside their clips' own notes, by record.
     """
 
     pairs: list[Pair]
     skipped: list[Skipped]
+    notes: Mapping[str, tuple[Note, ...]] = dataclasses.field(default_factory=dict)
 
 
 def index(root: Path) -> MaskFiles:
