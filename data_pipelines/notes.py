@@ -209,7 +209,7 @@ NOTE_KINDS: dict[str, NoteKind] = {
         "warning", "A field of FileList.csv that should be a number is none; its value is not known.", "Correct it."
     ),
     "value not possible": NoteKind(
-        "warning", "FileList.csv states an EF or a volume that no heart has; it is not used.", "Correct the row."
+        "warning", "FileList.csv states a number that cannot be; it is not used.", "Correct the row."
     ),
     "EF is a fraction": NoteKind(
         "warning", "FileList.csv gives EF as a fraction of 1; it was read as per cent.", "Give EF in per cent."

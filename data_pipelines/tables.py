@@ -103,16 +103,12 @@ def read_table(path: Path, needed: Sequence[str]) -> Table:
         raise TableError(f"{path} lacks the columns {sorted(missing)}; it has {columns}")
     if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
         raise TableError(f"{path} has the columns {twice} twice: remove one of each")
-    rows = [
-        Row(
-            number,
-            dict(zip(columns, line + [""] * len(columns), strict=False)),
-            breaks_off=len(line) < len(columns),
-            runs_over=any(line[len(columns) :]),
-        )
-        for number, line in numbered[1:]
-        if line != numbered[0][1]
-    ]
+    width = len(columns)
+    rows = []
+    for number, line in numbered[1:]:
+        if line != numbered[0][1]:
+            fields = dict(zip(columns, line + [""] * max(0, width - len(line)), strict=False))
+            rows.append(Row(number, fields, len(line) < width, any(line[width:])))
     return Table(path, columns, rows)
 
 
@@ -127,11 +123,15 @@ def number(text: str) -> float | None:
     Raises:
         ValueError: the text is something else.
     """
-    text = text.strip().removesuffix("%").strip()
-    if text.lower() in NOT_KNOWN:
-        return None
-    if re.fullmatch(r"[+-]?\d*,\d+", text):
-        text = text.replace(",", ".")
-    if not math.isfinite(value := float(text)):
+    try:
+        value = float(text)
+    except ValueError:
+        text = text.strip().removesuffix("%").strip()
+        if text.lower() in NOT_KNOWN:
+            return None
+        value = float(text.replace(",", ".") if re.fullmatch(r"[+-]?\d*,\d+", text) else text)
+    if not math.isfinite(value):
+        if text.strip().lower() in NOT_KNOWN:
+            return None
         raise ValueError(f"{text!r} is not a finite number")
     return value

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from data_pipelines.doctor.findings import BLANK, EF_APART
+from data_pipelines.doctor.findings import BLANK, EF_APART, EF_FAR_APART
 from data_pipelines.notes import Note, note
 from data_pipelines.records import ATRIUM, ENDOCARDIUM, Clip
 
@@ -196,10 +196,12 @@ def _examine_masks(clip: Clip) -> _MaskFacts:
     if not (ed.any() and es.any()):
         return _MaskFacts(titles)
     ef_percent = one_plane_ef(ed, es, clip.spacing_mm)
-    if es.sum() <= ed.sum() and not EF_LIMITS[0] <= ef_percent <= EF_LIMITS[1]:
+    is_plausible = EF_LIMITS[0] <= ef_percent <= EF_LIMITS[1]
+    if es.sum() <= ed.sum() and not is_plausible:
         titles.add("EF of the masks not plausible")
-    if clip.ef_percent is not None and abs(clip.ef_percent - ef_percent) >= EF_APART:
-        titles.add("EF far from the mask areas")
+    if clip.ef_percent is not None and (apart := abs(clip.ef_percent - ef_percent)) >= EF_APART:
+        contradicts = apart >= EF_FAR_APART and is_plausible
+        titles.add("EF contradicts the masks" if contradicts else "EF far from the mask areas")
     return _MaskFacts(titles, _height_to_width(ed, clip.spacing_mm), ef_percent)
 
 

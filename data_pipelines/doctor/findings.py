@@ -7,6 +7,7 @@ import dataclasses
 MISSING, UNREADABLE, SUSPICIOUS, NOTE = "missing", "unreadable", "suspicious", "notes"
 KINDS = (UNREADABLE, MISSING, SUSPICIOUS, NOTE)  # the most serious first
 BLANK = 20  # grey levels: a frame whose brightest hundredth is darker shows nothing
+EF_FAR_APART = 40.0  # per cent: four times what is usual
 EF_APART = 25.0  # per cent; between the stated EF and that of one plane by area and length: about 10 is usual
 
 # Findings on single clips by title: kind, and what it means or what to do. Notes of the readers (`NOTE_KINDS`) stand
@@ -21,6 +22,10 @@ CLIP_FINDINGS = {
     "LV mask with holes": (SUSPICIOUS, "look at the contact sheet (--sheet)"),
     "LV touches the border of the picture": (SUSPICIOUS, "the ventricle is cut off: areas and EF are too small"),
     "EF of the masks not plausible": (SUSPICIOUS, "below 5 or above 90 %: ED and ES alike, or of two acquisitions"),
+    "EF contradicts the masks": (
+        SUSPICIOUS,
+        f"stated EF and one-plane EF of the masks differ by {EF_FAR_APART:.0f} or more: of two patients?",
+    ),
     "blank or very dark frame": (SUSPICIOUS, f"99 of 100 pixels are darker than {BLANK} of 255"),
     "saturated frame": (SUSPICIOUS, "a quarter of the pixels is at 250 of 255 or more"),
     "half sequence runs from ES to ED": (NOTE, "handled: read in reverse, ED first"),

@@ -97,7 +97,11 @@ def recognise(path: Path, scheme: str = "auto") -> Tree:
     if path.is_file():
         return _cines(path)
     if _is_camus(path):
-        return _camus(path, scheme)
+        tree = _camus(path, scheme)
+        if not echonet_dynamic.holds_tree(path):
+            return tree
+        detail = "FileList.csv of EchoNet lies beside patients of CAMUS, and is not read: give each a folder of its own"
+        return dataclasses.replace(tree, findings=(*tree.findings, Finding(SUSPICIOUS, "two data sets", (), detail)))
     if echonet_dynamic.holds_tree(path):
         return _echonet(path, scheme)
     if stores := [folder.parent for depth in ("", "*/", "*/*/") for folder in path.glob(f"{depth}preparation.json")]:
@@ -184,7 +188,7 @@ def _echonet(path: Path, scheme: str) -> Tree:
     listed = echonet_dynamic.index(path, "all")
     splits, findings = _read_splits(lambda: echonet_dynamic.patient_splits(path, scheme), scheme)
     found = echonet_dynamic.find_files(path)
-    left = echonet_dynamic.leftovers(path, splits.scheme if splits.scheme == scheme else "auto")
+    left = echonet_dynamic.leftovers(path, splits)
     findings += _find_left_over(left)
     unknown = {patient for patients in left.unknown_splits.values() for patient in patients}
     present = {entry.patient_id for entry in listed.entries}

@@ -159,11 +159,11 @@ def _compare_length(entry: Entry, count: int, notes: list[Note]) -> None:
         return
     if abs(stated - count) > 1:
         detail = (
-            f"{entry.path} has {count} frames, FileList.csv states {stated:g}: which frames are traced "
+            f"{entry.path} has {count} frames, FileList.csv states {stated}: which frames are traced "
             f"({sorted(entry.tracings)}) cannot be told"
         )
         raise _fault(entry, "video of another length than its tracings", detail)
-    text = f"The video has {count} frames, FileList.csv states {stated:g}."
+    text = f"The video has {count} frames, FileList.csv states {stated}."
     notes.append(note("frame count contradicts the table", text))
 
 
@@ -173,25 +173,21 @@ def _fit(entry: Entry, frames: UInt8[np.ndarray, "t h w"], notes: list[Note]) ->
     The tracings are of a picture of the size that FileList.csv states. A video that is larger by one factor in both
     directions was enlarged, unless it was padded: then its picture fits into the stated size, and the rest is black.
     """
-    (height, width), stated = frames.shape[1:], entry.stated.size
-    if stated is None or stated == (height, width):
+    height, width = frames.shape[1:]
+    stated_height, stated_width = entry.stated.size
+    if stated_height in (None, height) and stated_width in (None, width):
         return 1.0
-    seen = frames.max(axis=0) > CODEC_NOISE
-    down, across = (np.ptp(np.flatnonzero(seen.any(axis=axis))) + 1 if seen.any() else 0 for axis in (1, 0))
-    same_shape = height * stated[1] == width * stated[0]
-    if same_shape and height > stated[0] and (down > stated[0] or across > stated[1]):
-        factor = height / stated[0]
-        text = (
-            f"The video is {height} x {width} (height, width), FileList.csv states {stated[0]:g} x {stated[1]:g}: "
-            f"tracings enlarged by {factor:.4g}."
-        )
-        notes.append(note("tracings scaled", text))
-        return factor
-    why = "it may be cut or padded" if same_shape else "its shape is another"
-    detail = (
-        f"{entry.path} is {height} x {width} (height, width), FileList.csv states {stated[0]:g} x {stated[1]:g}; "
-        f"{why}: where the tracings lie cannot be told"
-    )
+    words = f"{height} x {width} (height, width), FileList.csv states {stated_height} x {stated_width}"
+    why = "its shape is another"
+    if stated_height is not None and stated_width is not None and height * stated_width == width * stated_height:
+        seen = frames.max(axis=0) > CODEC_NOISE
+        down, across = (np.ptp(np.flatnonzero(seen.any(axis=axis))) + 1 if seen.any() else 0 for axis in (1, 0))
+        if height > stated_height and (down > stated_height or across > stated_width):
+            factor = height / stated_height
+            notes.append(note("tracings scaled", f"The video is {words}: tracings enlarged by {factor:.4g}."))
+            return factor
+        why = "it may be cut or padded"
+    detail = f"{entry.path} is {words}; {why}: where the tracings lie cannot be told"
     raise _fault(entry, "video of another size than its tracings", detail)
 
 

@@ -7,6 +7,7 @@ each view: A4C and PSAX. A4C is read; the parasternal short axis is no apical vi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from data_pipelines.errors import DataError
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm", ".wmv", ".mpg", ".mpeg")
 NOT_APICAL = ("psax", "plax")
+SIMULATED = ("cohort.json", "truth.csv")  # what the simulator writes beside its trees
 
 
 class NotApical(DataError):
@@ -74,7 +76,7 @@ def find_files(root: Path) -> TreeFiles:
                 f"{folder / name} is missing: EchoNet-Dynamic is two CSV files and Videos/; there are {there[:5]}"
             )
     assert file_list is not None and tracings is not None and videos is not None
-    known = {file_list.name, tracings.name, videos.name}
+    known = {file_list.name, tracings.name, videos.name, *SIMULATED}
     unread = sorted(name for name in os.listdir(folder) if name not in known and _is_data(name))
     return TreeFiles(
         folder,
@@ -88,8 +90,8 @@ def find_files(root: Path) -> TreeFiles:
 
 
 def holds_tree(folder: Path) -> bool:
-    """Says whether a folder looks like an EchoNet tree: it, or a folder of a view in it, has FileList.csv."""
-    return _named(folder, "FileList.csv") is not None or bool(_views(folder))
+    """Says whether a folder looks like an EchoNet tree: it, or a folder of a view in it, has one of the tables."""
+    return any(_named(folder, name) for name in ("FileList.csv", "VolumeTracings.csv")) or bool(_views(folder))
 
 
 def stem(name: str) -> str:
@@ -97,6 +99,7 @@ def stem(name: str) -> str:
     return key(name).rpartition("/")[2]
 
 
+@functools.lru_cache(maxsize=4096)  # a table of tracings names every video 42 times
 def key(name: str) -> str:
     """Returns the path of a video below Videos/, without its suffix, with / between folders."""
     path = name.strip().replace("\\", "/")

@@ -115,7 +115,7 @@ def assign_splits(where: Path, videos: Sequence[Listed], scheme: str, *, are_fol
                 f"scheme {scheme!r} of {where} is neither 'auto', 'official' nor a file that exists"
             )
         return PatientSplits(scheme, splits.read_splits(Path(scheme), {video.patient_id for video in videos}))
-    values = {row.fields["split"] for video in videos for row in video.rows} - {""}
+    values = {row.fields.get("split", "") for video in videos for row in video.rows} - {""}
     folds = {_fold(value) for value in values}
     use_folds = bool(folds) and None not in folds
     if use_folds and not are_folds and max(fold for fold in folds if fold is not None) < CERTAIN_FOLD:
@@ -125,7 +125,7 @@ def assign_splits(where: Path, videos: Sequence[Listed], scheme: str, *, are_fol
         )
     groups: dict[str, list[str]] = {split: [] for split in SPLITS}
     for video in videos:
-        for value in dict.fromkeys(row.fields["split"] for row in video.rows):
+        for value in dict.fromkeys(row.fields.get("split", "") for row in video.rows):
             if (split := _split(value, use_folds=use_folds)) and video.patient_id not in groups[split]:
                 groups[split].append(video.patient_id)
     return PatientSplits("folds" if use_folds else "official", groups)
@@ -142,7 +142,7 @@ def unknown_splits(videos: Iterable[Listed], assigned: PatientSplits) -> dict[st
         return {}
     found: dict[str, list[str]] = {}
     for video in videos:
-        for value in dict.fromkeys(row.fields["split"] for row in video.rows):
+        for value in dict.fromkeys(row.fields.get("split", "") for row in video.rows):
             if _split(value, use_folds=assigned.scheme == "folds") is None:
                 found.setdefault(value, []).append(video.patient_id)
     return {value: tuple(patients) for value, patients in found.items()}

@@ -7,6 +7,7 @@ whole is converted. A statement that contradicts another, where neither can be t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Statements:
         fps: frames per second.
         ef_percent: ejection fraction, per cent.
         volumes_ml: (EDV, ESV), ml.
-        size: (height, width) in pixels of the video that was traced.
+        size: (height, width) in pixels of the video that was traced, each None where it is not known.
         frames: number of its frames.
         notes: what was converted, and which statements disagree.
     """
@@ -49,8 +50,8 @@ class Statements:
     fps: float | None = None
     ef_percent: float | None = None
     volumes_ml: tuple[float, float] | None = None
-    size: tuple[float, float] | None = None
-    frames: float | None = None
+    size: tuple[int | None, int | None] = (None, None)
+    frames: int | None = None
     notes: tuple[Note, ...] = ()
 
 
@@ -92,13 +93,21 @@ def read_statements(row: Row, units: Units) -> Statements:
             )
             notes.append(note("EF contradicts the volumes", text))
             ef_percent = volumes_ml = None
-    height, width, frames = (values[name] for name in ("frameheight", "framewidth", "numberofframes"))
-    size = (height, width) if height is not None and width is not None and min(height, width) >= 1 else None
+    height, width, frames = (_whole(name, values, notes) for name in ("frameheight", "framewidth", "numberofframes"))
     fps = values["fps"]
     if fps is not None and frame_rate(fps) is None:
-        notes.append(note("field not read", f"fps is {fps:g}, which no recording has: taken as not known."))
+        notes.append(note("value not possible", f"fps is {fps:g}, which no recording has: taken as not known."))
         fps = None
-    return Statements(fps, ef_percent, volumes_ml, size, frames, tuple(notes))
+    return Statements(fps, ef_percent, volumes_ml, (height, width), frames, tuple(notes))
+
+
+def _whole(name: str, values: Mapping[str, float | None], notes: list[Note]) -> int | None:
+    """Returns a field that counts something."""
+    value = values[name]
+    if value is None or (value >= 1 and value == int(value)):
+        return None if value is None else int(value)
+    notes.append(note("value not possible", f"{name} is {value:g}, expected 1, 2, ...: taken as not known."))
+    return None
 
 
 def _volumes(values: dict[str, float | None], units: Units, notes: list[Note]) -> tuple[float, float] | None:

@@ -85,7 +85,7 @@ class _Tree:
     def open(cls, root: Path) -> _Tree:
         """Finds the files and reads FileList.csv."""
         found = find_files(Path(root))
-        table = read_table(found.file_list, ("filename", "split"))
+        table = read_table(found.file_list, ("filename",))
         return cls(found, table, listed.list_videos(table))
 
     def assign(self, scheme: str) -> PatientSplits:
@@ -111,7 +111,8 @@ def index(root: Path, split: str, *, scheme: str = "auto") -> Index[Entry]:
     if split not in (*SPLIT_VALUES, "all"):
         raise ValueError(f"split {split!r} is not one of {[*SPLIT_VALUES, 'all']}")
     tree = _Tree.open(root)
-    assigned, patients = tree.assign(scheme), tree.patients
+    patients = tree.patients
+    assigned = PatientSplits("", {}) if split == "all" else tree.assign(scheme)
     videos, traced = files.list_videos(tree.found.videos), listed.read_tracings(tree.found.tracings)
     keys = [patient.key for patient in patients]
     matched, matched_tracings = listed.match(keys, videos.by_key), listed.match(keys, traced.by_key)
@@ -156,12 +157,12 @@ def patient_splits(root: Path, scheme: str = "auto") -> PatientSplits:
     return _Tree.open(root).assign(scheme)
 
 
-def leftovers(root: Path, scheme: str = "auto") -> Leftovers:
+def leftovers(root: Path, assigned: PatientSplits) -> Leftovers:
     """Lists what lies in a tree and is not read.
 
     Args:
         root: as for `index`.
-        scheme: as for `patient_splits`.
+        assigned: the splits of its patients.
 
     Raises:
         FileNotFoundError: as for `index`.
@@ -178,7 +179,7 @@ def leftovers(root: Path, scheme: str = "auto") -> Leftovers:
         tracings=tuple(sorted(name for name in traced.by_key if name not in seen_tracings)),
         files=(*tree.found.unread, *inside),
         other_views=tree.found.other_views,
-        unknown_splits=listed.unknown_splits(tree.patients, tree.assign(scheme)),
+        unknown_splits=listed.unknown_splits(tree.patients, assigned),
     )
 
 

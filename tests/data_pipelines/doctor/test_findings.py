@@ -106,7 +106,8 @@ def painted(clip, where, value, what="label_map"):
         (lambda c: painted(c, np.s_[3, :40], 250, "frames"), "suspicious", "saturated frame"),
         (lambda c: painted(c, np.s_[3], c.frames[2], "frames"), "notes", "frames repeated within a clip"),
         (lambda c: painted(c, np.s_[5], c.label_map[0]), "suspicious", "EF of the masks not plausible"),
-        (lambda c: dataclasses.replace(c, ef_percent=20.0), "notes", "EF far from the mask areas"),
+        (lambda c: dataclasses.replace(c, ef_percent=40.0), "notes", "EF far from the mask areas"),
+        (lambda c: dataclasses.replace(c, ef_percent=20.0), "suspicious", "EF contradicts the masks"),
         (lambda c: erased(c, ATRIUM), "notes", "anatomy not checkable: no atrium label"),
         (
             lambda c: dataclasses.replace(c, has_reference=np.zeros(6, bool), label_map=0 * c.label_map),
@@ -315,3 +316,58 @@ def test_the_real_camus_tree(real_data):
     assert diagnosis.exit_code == 1 and diagnosis.counts["row_mm"]["min"] == pytest.approx(0.308)
     (axes,) = [finding for finding in diagnosis.findings if finding.title.startswith("axes")]
     assert axes.kind == "notes" and "on top" in axes.detail
+
+
+def test_echonet_shows_what_is_not_read_and_what_disagrees(root):
+    clips = [different(make_video_clip(n=4, patient_id=f"0X{i}"), 30 * i) for i in range(4)]
+    echonet.write_tree(clips, root, {"0X0": "TRAIN", "0X1": "VAL", "0X2": "TEST", "0X3": "TEST"})
+
+    def change(rows):
+        column = rows[0].index
+        rows[1][column("EF")], rows[1][column("EDV")], rows[1][column("ESV")] = "90", "100", "10"
+        rows[2][column("FPS")], rows[3][column("Split")], rows[4][column("Split")] = "25", "holdout", ""
+        return rows
+
+    edit_csv(root / "FileList.csv", change)
+    (root / "Videos" / "old").mkdir()
+    (root / "Videos" / "old" / "0X7.MOV").write_bytes(b"")
+    (root / "FileList (2).csv").write_text("")
+    code, report = run(root)
+    suspicious, notes = titles(report, "suspicious"), titles(report, "notes")
+    assert code == 1 and suspicious["EF contradicts the masks"] == ["0X0_4CH"]
+    assert suspicious["frame rate contradicts the table"] == ["0X1_4CH"]
+    assert suspicious["value of Split not known"] == ["0X2"] and suspicious["Split is empty"] == ["0X3"]
+    assert notes["video that FileList.csv does not list"] == ["old/0X7"]
+    assert notes["files that belong to nothing"] == ["FileList (2).csv"]
+    edit_csv(root / "FileList.csv", lambda rows: [rows[0], *([*row[:-1], str(i)] for i, row in enumerate(rows[1:3]))])
+    assert "splits by scheme 'auto' cannot be made" in titles(run(root)[1], "missing")
+    (root / "patient0001").mkdir()
+    assert titles(run(root)[1], "suspicious").keys() >= {"two data sets"}
+
+
+def test_echonet_pediatric_is_known_by_name(root, capsys):
+    clips = [different(make_video_clip(n=4, patient_id=f"0X{i}"), 30 * i) for i in range(3)]
+    echonet.write_tree(clips, root / "A4C", {"0X0": "TRAIN", "0X1": "VAL", "0X2": "TEST"})
+    edit_csv(
+        root / "A4C" / "FileList.csv",
+        lambda rows: [rows[0], *([*row[:-1], "089"[i]] for i, row in enumerate(rows[1:]))],
+    )
+    (root / "A4C").rename(root / "a4c")
+    (root / "PSAX").mkdir()
+    (root / "PSAX" / "FileList.csv").write_text("FileName,Split\n")
+    code, report = run(root)
+    assert (code, report["layout"]) == (0, "EchoNet-Pediatric, A4C") and report["splits"]["test"] == ["0X2"]
+    assert titles(report, "notes")["view that is not apical"] == ["PSAX"]
+    assert doctor.main([str(root / "PSAX")]) == 2 and "no apical view" in capsys.readouterr().err
+
+
+def test_several_data_sets_are_listed(root, capsys):
+    for name in ("one", "two"):
+        echonet.write_tree([make_video_clip(n=2, patient_id="0X0")], root / name, {"0X0": "TRAIN"})
+    assert doctor.main([str(root)]) == 2
+    shown = capsys.readouterr().err
+    assert "holds 2 that look like one" in shown and "one" in shown and "two" in shown
+    (root / "one" / "FileList.csv").rename(root / "one" / "FileList (1).csv")
+    assert doctor.main([str(root / "one")]) == 2
+    shown = capsys.readouterr().err
+    assert "FileList.csv is missing" in shown and "FileList (1).csv" in shown

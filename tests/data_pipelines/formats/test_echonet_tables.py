@@ -94,6 +94,14 @@ def test_a_video_of_another_size_is_refused_with_both_sizes(tree, change):
     assert error.reason == "video of another size than its tracings" and "112 x 112" in error.detail
 
 
+def test_one_of_height_and_width_is_compared_too(tree):
+    set_fields(tree, FrameHeight="256", FrameWidth="")
+    error = fault(tree)
+    assert error.reason == "video of another size than its tracings" and "256 x None" in error.detail
+    set_fields(tree, FrameHeight="112")
+    assert codes(read_first(tree)) == []
+
+
 def test_height_and_width_of_the_table_that_are_swapped_are_refused(tmp_path):
     echonet.write_tree([make_video_clip(shape=(112, 128))], tmp_path, {"0X10": "TRAIN"})
     set_fields(tmp_path, FrameHeight="128", FrameWidth="112")
@@ -122,7 +130,7 @@ def test_the_frame_rate_is_compared_with_the_times(tree, stated, fps):
     set_fields(tree, FPS=stated)
     clip = read_first(tree)
     assert clip.fps == (fps and pytest.approx(fps))
-    expected = {"50.5": [], "1": ["field not read"]}
+    expected = {"50.5": [], "1": ["value not possible"]}
     assert codes(clip) == expected.get(stated, ["frame rate contradicts the table"])
 
 
@@ -144,6 +152,9 @@ def test_the_frame_rate_is_compared_with_the_times(tree, stated, fps):
         ({"EDV": "x"}, "field not read", 55.25, None),
         ({"EF": "high"}, "field not read", None, (101.5, 45.5)),
         ({"FrameHeight": "tall"}, "field not read", 55.25, (101.5, 45.5)),
+        ({"FrameHeight": "0"}, "value not possible", 55.25, (101.5, 45.5)),
+        ({"NumberOfFrames": "0"}, "value not possible", 55.25, (101.5, 45.5)),
+        ({"NumberOfFrames": "6.5"}, "value not possible", 55.25, (101.5, 45.5)),
     ],
 )
 def test_statements_of_one_row(tree, fields, code, ef_percent, volumes_ml):
@@ -277,12 +288,20 @@ def test_values_of_split(tree, values):
 def test_values_of_split_that_say_nothing(tree):
     set_fields(tree, 1, Split="external_test")
     set_fields(tree, 2, Split="")
-    assert echonet.leftovers(tree).unknown_splits == {"external_test": ("0X1",), "": ("0X2",)}
+    assert echonet.leftovers(tree, echonet.patient_splits(tree)).unknown_splits == {
+        "external_test": ("0X1",),
+        "": ("0X2",),
+    }
     assert len(echonet.index(tree, "all").entries) == 3
     for row in (1, 2, 3):
         set_fields(tree, row, Split=str(row - 1))
     with pytest.raises(ValueError, match="folds or numbers of splits"):
         echonet.patient_splits(tree)
+    assert len(echonet.index(tree, "all").entries) == 3
+    edit_csv(tree / "FileList.csv", lambda rows: [row[:-1] for row in rows])  # no column Split
+    with pytest.raises(ValueError, match="is empty"):
+        echonet.index(tree, "train")
+    assert len(echonet.index(tree, "all").entries) == 3
 
 
 @pytest.mark.parametrize(
@@ -369,7 +388,7 @@ def test_what_is_not_read_is_listed(tree):
     (tree / "Videos" / "notes.xlsx").write_bytes(b"")
     (tree / "FileList (1).csv").write_text("")
     (tree / "README.md").write_text("")
-    left = echonet.leftovers(tree)
+    left = echonet.leftovers(tree, echonet.patient_splits(tree))
     assert left.videos == left.tracings == ("0X2",)
     assert left.files == ("FileList (1).csv", "Videos/0X3.dcm", "Videos/notes.xlsx")
     (skipped,) = echonet.index(tree, "all").skipped
@@ -442,7 +461,7 @@ def test_pediatric_tree(pediatric, below):
     clip = echonet.read(entry)
     assert (clip.record_id, clip.view, clip.fps, clip.ef_percent) == ("0X3_4CH", "4CH", None, 55.25)
     assert (clip.label_map[0] == ENDOCARDIUM).sum() > 1000 and codes(clip) == []
-    assert echonet.leftovers(root).other_views == (() if below else ("PSAX",))
+    assert echonet.leftovers(root, echonet.patient_splits(root)).other_views == (() if below else ("PSAX",))
 
 
 def test_pediatric_folds_are_certain_even_if_small(pediatric):
