@@ -9,7 +9,7 @@ import dataclasses
 import os
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 
 HEAD_BYTES = 65536  # the header of an AVI lies within them
 UNKNOWN_32, TO_THE_END = 2**32 - 1, 0  # sizes that mean "unknown"
@@ -38,7 +38,7 @@ class AviHeader:
     has_parts: bool
 
 
-def find_shortfall(file: BinaryIO) -> str:
+def find_shortfall(file: BufferedIOBase) -> str:
     """Compares the length of a file with what its container announces.
 
     Args:
@@ -62,7 +62,7 @@ def find_shortfall(file: BinaryIO) -> str:
         file.seek(0)
 
 
-def read_avi_header(file: BinaryIO) -> AviHeader | None:
+def read_avi_header(file: BufferedIOBase) -> AviHeader | None:
     """Reads the headers of an AVI file; None if it is none, or has no video stream.
 
     Args:
@@ -111,7 +111,7 @@ def _chunks(head: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
         position += 8 + size + size % 2
 
 
-def _riff_shortfall(file: BinaryIO, size: int) -> str:
+def _riff_shortfall(file: BufferedIOBase, size: int) -> str:
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -125,7 +125,7 @@ def _riff_shortfall(file: BinaryIO, size: int) -> str:
     return ""
 
 
-def _box_shortfall(file: BinaryIO, size: int) -> str:
+def _box_shortfall(file: BufferedIOBase, size: int) -> str:
     position, names = 0, set()
     while position + 8 <= size:
         file.seek(position)
@@ -145,7 +145,7 @@ def _box_shortfall(file: BinaryIO, size: int) -> str:
     return ""
 
 
-def _segment_shortfall(file: BinaryIO, size: int) -> str:
+def _segment_shortfall(file: BufferedIOBase, size: int) -> str:
     file.seek(0)
     head = file.read(4096)
     at = head.find(SEGMENT)

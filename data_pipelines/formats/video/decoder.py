@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
@@ -87,7 +87,7 @@ class Video:
         notes: where the values come from, and which statements disagreed; complete after the last frame.
     """
 
-    def __init__(self, file: BinaryIO, record_id: str, name: str, *, square_pixels: bool):
+    def __init__(self, file: BufferedIOBase, record_id: str, name: str, *, square_pixels: bool):
         """Surveys the file; no frame is decoded.
 
         Args:
@@ -214,7 +214,7 @@ class Video:
 
 
 @contextlib.contextmanager
-def open_video(source: Path | BinaryIO | bytes, record_id: str, *, square_pixels: bool = True) -> Iterator[Video]:
+def open_video(source: Path | BufferedIOBase | bytes, record_id: str, *, square_pixels: bool = True) -> Iterator[Video]:
     """Opens a video for as long as the `with` block lasts; its frames come one at a time, whatever its length.
 
     Args:
@@ -231,7 +231,7 @@ def open_video(source: Path | BinaryIO | bytes, record_id: str, *, square_pixels
         yield Video(file, record_id, name, square_pixels=square_pixels)
 
 
-def decode_video(source: Path | BinaryIO | bytes, record_id: str, *, square_pixels: bool = True) -> DecodedVideo:
+def decode_video(source: Path | BufferedIOBase | bytes, record_id: str, *, square_pixels: bool = True) -> DecodedVideo:
     """Decodes all frames of a video. Colour frames are in memory one at a time.
 
     Args:
@@ -303,7 +303,7 @@ def _frames(opened: OpenContainer, stream: av.VideoStream, faults: _Faults) -> I
                 faults.message = faults.message or words(error)
 
 
-def _survey(file: BinaryIO, record_id: str, name: str) -> _Survey:
+def _survey(file: BufferedIOBase, record_id: str, name: str) -> _Survey:
     """Looks at the headers and packets of a video; decodes nothing."""
 
     def refuse(reason: str, detail: str) -> UnreadableRecord:

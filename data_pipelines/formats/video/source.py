@@ -11,8 +11,8 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -55,7 +55,7 @@ BEGINNINGS = (
 class _Reader:
     """A file as FFmpeg reads it: without a name, and not for ever."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BufferedIOBase):
         self._file, self._silent = file, 0
 
     def read(self, size: int) -> bytes:
@@ -79,7 +79,7 @@ class NoPictures(Exception):
 
 
 @contextlib.contextmanager
-def open_bytes(source: Path | BinaryIO | bytes) -> Iterator[BinaryIO]:
+def open_bytes(source: Path | BufferedIOBase | bytes) -> Iterator[BufferedIOBase]:
     """Opens a source for reading at its beginning.
 
     Args:
@@ -105,7 +105,7 @@ class OpenContainer:
         container: PyAV's container.
     """
 
-    def __init__(self, file: BinaryIO, record_id: str, name: str):
+    def __init__(self, file: BufferedIOBase, record_id: str, name: str):
         """Opens the file from its beginning.
 
         Args:

@@ -66,7 +66,7 @@ class PixelElement:
         available_bytes: bytes from `start` to the end of the element or of the file, whichever comes first.
     """
 
-    file: BinaryIO | Reopened
+    file: io.BufferedIOBase | Reopened
     name: str
     vr: str
     start: int
@@ -83,7 +83,7 @@ class PixelElement:
         self.file.seek(self.start + offset)
         return self.file.read(max(min(count, self.available_bytes - offset), 0))
 
-    def reopened(self, file: BinaryIO | Reopened) -> PixelElement:
+    def reopened(self, file: io.BufferedIOBase | Reopened) -> PixelElement:
         """Returns the same pixel data, read from the path each time, unless they are in memory already."""
         return self if isinstance(self.file, io.BytesIO) else dataclasses.replace(self, file=file)
 
@@ -113,7 +113,7 @@ class Opened:
 class _Bounded:
     """A file that gives no more bytes than there are, and stops a header that has no end."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: io.BufferedIOBase):
         self._file, self.reads = file, 0
         here = file.tell()
         self.size = file.seek(0, io.SEEK_END)
@@ -129,7 +129,7 @@ class _Bounded:
         return self._file.read(count)
 
 
-def open_file(file: BinaryIO, path: Path, record_id: str, names: Sequence[str | int]) -> Opened:
+def open_file(file: io.BufferedIOBase, path: Path, record_id: str, names: Sequence[str | int]) -> Opened:
     """Reads the header up to the pixel data. Elements that are not asked for are skipped.
 
     Args:
@@ -178,12 +178,12 @@ def begins_like_dicom(path: Path) -> bool:
         return False
 
 
-def _has_preamble(file: BinaryIO) -> bool:
+def _has_preamble(file: io.BufferedIOBase) -> bool:
     file.seek(0)
     return file.read(132)[128:] == b"DICM"
 
 
-def _starts_with_an_element(file: BinaryIO) -> bool:
+def _starts_with_an_element(file: io.BufferedIOBase) -> bool:
     """Looks for an element of group 2 or 8 with a known VR and a length that lies within the file, and for the next."""
     file.seek(0)
     head = file.read(8)
@@ -215,7 +215,7 @@ def _behind_meta(tag: int, vr: str | None, length: int) -> bool:
     return tag >> 16 != 2
 
 
-def _inflate(file: BinaryIO, path: Path, record_id: str) -> bytes:
+def _inflate(file: io.BufferedIOBase, path: Path, record_id: str) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         content = inflater.decompress(file.read(), LARGEST_INFLATED)
@@ -230,7 +230,7 @@ def _inflate(file: BinaryIO, path: Path, record_id: str) -> bytes:
     return content
 
 
-def _encoding(file: BinaryIO, syntax: str) -> tuple[bool, bool]:
+def _encoding(file: io.BufferedIOBase, syntax: str) -> tuple[bool, bool]:
     """Returns (implicit VR, little endian) of the elements here; the first one shows what is not stated."""
     here = file.tell()
     head = file.read(6)
@@ -246,7 +246,7 @@ def _at_pixels(tag: int, vr: str | None, length: int) -> bool:
     return tag in PIXEL_TAGS
 
 
-def _pixel_element(file: BinaryIO, size: int, implicit: bool, little: bool) -> PixelElement | None:
+def _pixel_element(file: io.BufferedIOBase, size: int, implicit: bool, little: bool) -> PixelElement | None:
     """Reads tag and length of the pixel data, where the header has stopped."""
     order = "<" if little else ">"
     head = file.read(8)

@@ -10,7 +10,7 @@ from data_pipelines.records import UnreadableRecord
 
 MOST_PIXELS = 2**25  # of one picture: 5792 x 5792
 GREY, PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
-COLOURED = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_RCT", "YBR_ICT")
+COLOURED = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT")
 
 
 @dataclasses.dataclass(frozen=True)

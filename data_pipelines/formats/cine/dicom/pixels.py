@@ -201,6 +201,8 @@ class _Reader:
         if not native:
             text = f"The transfer syntax is {_name(syntax)}, the pixel data are not compressed; they were read so."
             self.notes.append(note("transfer syntax corrected", text))
+        if self.layout.interpretation == "YBR_PARTIAL_420":
+            raise self.fault("pixel format not supported", "uncompressed YBR_PARTIAL_420: convert it to RGB")
         frame_bytes, layout = bytes_of_frame(self.layout, self.pixels, self.stated)
         if layout != self.layout:
             self.notes.append(_other_samples(self.layout, layout))
