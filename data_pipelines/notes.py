@@ -49,7 +49,7 @@ NOTE_KINDS: dict[str, NoteKind] = {
     ),
     "uneven frame times": NoteKind(
         "warning",
-        "The frames are not evenly spaced in time; the frame rate is that of the median step.",
+        "The frames are not evenly spaced in time; the frame rate is that of their median or mean step.",
         "Do not read times off the frame number; export the cine with a constant frame rate where times matter.",
     ),
     "pixel spacing": NoteKind("info", "Which statement of the file the pixel spacing comes from."),
@@ -59,7 +59,9 @@ NOTE_KINDS: dict[str, NoteKind] = {
         "Lengths are in pixels; volumes in ml cannot be given.",
     ),
     "frames missing": NoteKind(
-        "warning", "Fewer frames could be decoded than the file states.", "Fetch the file again, or export it again."
+        "warning",
+        "Fewer frames could be decoded than the file states, or they end before it says.",
+        "Fetch the file again, or export it again.",
     ),
     # video and pictures
     "frame rate disputed": NoteKind(

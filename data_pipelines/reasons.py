@@ -23,7 +23,7 @@ class Reason:
 
 REASONS: dict[str, Reason] = {
     # ---- files of any kind -------------------------------------------------------------------------------------------
-    "file missing": Reason("The path does not exist.", "Look at the path."),
+    "file missing": Reason("The path does not exist, or is no file.", "Look at the path."),
     "not readable": Reason("The system refuses to open the file or folder.", "Change its permissions."),
     "unsupported suffix": Reason("The file is none of the formats that are read.", "Convert it, or leave it out."),
     "truncated file": Reason("The file ends before the data that it announces.", "Fetch it again."),

@@ -172,7 +172,8 @@ def _open(entry: CineEntry) -> Recording:
             return dicom.read_series(series[0].paths, name)
         return read_pngs(path, name)
     if not path.is_file():
-        raise UnreadableRecord(name, "file missing", f"{path} does not exist: look at the path")
+        found = "is neither a file nor a folder" if path.exists() else "does not exist"
+        raise UnreadableRecord(name, "file missing", f"{path} {found}: look at the path")
     suffix = _suffix(path)
     if suffix in VIDEO_SUFFIXES:
         return read_video(path, name)

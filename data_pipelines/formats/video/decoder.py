@@ -15,15 +15,18 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from jaxtyping import Float, UInt8
 
+from data_pipelines.formats.frame_rate import frame_rate
 from data_pipelines.formats.video.containers import AviHeader, find_shortfall, read_avi_header
 from data_pipelines.formats.video.grey import GreyFrames, find_pixel_shape
-from data_pipelines.formats.video.source import BARE_STREAMS, MOST_PIXELS, NoPictures, OpenContainer, open_bytes, words
+from data_pipelines.formats.video.source import BARE_STREAMS, MOST_PIXELS, OpenContainer, open_bytes, words
 from data_pipelines.formats.video.timing import SAME_RATE, StatedRate, Timing, find_timing
 from data_pipelines.grey_levels import DARK_PART
 from data_pipelines.notes import Note, note
 from data_pipelines.records import UnreadableRecord
 
 ENOUGH = 0.95  # share of the stated frames that must decode: containers estimate the count
+SHORT = 0.1  # share of the stated duration that may lack frames: the last may be shown for longer than the others
+CHECKSUMMED = ("ffv1", "png")  # their frames hold a checksum, which FFmpeg compares only if it is asked to
 MOST_BYTES = 2**28  # of grey frames in memory, or as many as `MOST_TIMES` the file has
 MOST_TIMES = 500  # a still picture compresses better than any cine: more is a bomb
 
@@ -61,6 +64,7 @@ class _Survey:
         rate: what the container says of its rate.
         byte_count: bytes of the file.
         shortfall: what the file lacks of the length that it announces, or "".
+        duration_s: duration that the container states for the pictures; 0 where it does not.
         notes: what was found.
     """
 
@@ -73,6 +77,7 @@ class _Survey:
     rate: StatedRate
     byte_count: int
     shortfall: str
+    duration_s: float
     notes: tuple[Note, ...]
 
 
@@ -138,6 +143,8 @@ class Video:
         size, times = (0, 0), []
         with OpenContainer(self._file, self._record_id, self._name) as opened:
             stream = opened.container.streams.video[survey.position]
+            if survey.codec in CHECKSUMMED:
+                stream.codec_context.options = {"err_detect": "crccheck+explode"}
             shape = find_pixel_shape(stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio)
             for frame in _frames(opened, stream, faults):
                 if grey is None:
@@ -191,6 +198,10 @@ class Video:
             late.append(note("frames missing", f"{text}."))
         elif 0 < expected < count and not survey.hidden:
             late.append(note("frame count disputed", f"The header states {expected} frames, the file holds {count}."))
+        shown_s = _span_s(times)
+        if not expected and survey.duration_s * (1 - SHORT) > shown_s > 0:
+            text = f"The header states {survey.duration_s:.3g} s, the frames end after {shown_s:.3g} s."
+            late.append(note("frames missing", text))
         if 0 not in survey.size and survey.size != size:
             text = f"The header states {survey.size}, the pictures have {size} (h, w): the pictures are taken."
             late.append(note("picture size disputed", text))
@@ -288,7 +299,7 @@ def _frames(opened: OpenContainer, stream: av.VideoStream, faults: _Faults) -> I
             packet = next(packets)
         except StopIteration:
             return
-        except (FFmpegError, NoPictures) as error:  # the container is damaged here: what was read so far counts
+        except FFmpegError as error:  # the container is damaged here: what was read so far counts
             faults.message = faults.message or words(error)
             return
         opened.met_picture()
@@ -329,25 +340,34 @@ def _survey(file: BufferedIOBase, record_id: str, name: str) -> _Survey:
             sizes = ", ".join(f"{one.codec_context.width} x {one.codec_context.height}" for one in pictures)
             text = f"The file holds {len(pictures)} videos ({sizes} pixels): the first is taken."
             notes.append(note("several video streams", text))
-        fps = float(stream.average_rate) if stream.average_rate else None
+        is_bare = container.format.name in BARE_STREAMS  # then only MPEG-1 and -2 state a rate
+        stated = codec.framerate if container.format.name == "mpegvideo" else None if is_bare else stream.average_rate
+        fps = float(stated) if stated else None
         tick_s = float(stream.time_base) if stream.time_base else 0.0
-        rate = StatedRate(fps, tick_s, has_times=container.format.name not in BARE_STREAMS)
+        rate = StatedRate(fps, tick_s, has_times=not is_bare)
         stated_count, codec_name, position = stream.frames, codec.name, container.streams.video.index(stream)
         size = (codec.height, codec.width)
+        duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+        if not duration_s and container.duration and len(container.streams) == 1:
+            duration_s = container.duration / av.time_base
         times, hidden = _packet_times(opened, stream)
+        if opened.gave_up and not times:
+            raise refuse("zero frames", f"its {byte_count} bytes go on and on without a picture: export it again")
     if header is not None:
         if shortfall:
             raise refuse("truncated file", f"{shortfall}: fetch it again")
-        rate = dataclasses.replace(rate, fps=_avi_rate(header, rate.fps, notes), has_times=_has_rate(header))
+        rate = _avi_rate(header, rate, notes)
         size = _avi_size(header, size, notes)
-        _avi_count(header, stated_count, notes)
-    return _Survey(position, codec_name, size, stated_count, times, hidden, rate, byte_count, shortfall, tuple(notes))
+        stated_count = _avi_count(header, stated_count, len(times), notes)
+    return _Survey(
+        position, codec_name, size, stated_count, times, hidden, rate, byte_count, shortfall, duration_s, tuple(notes)
+    )
 
 
 def _packet_times(opened: OpenContainer, stream: av.VideoStream) -> tuple[list[float | None], int]:
     """Reads the times of the packets that are shown, in the order of the frames, and counts those that are hidden."""
     times, hidden, unit = [], 0, float(stream.time_base or 0)
-    with contextlib.suppress(FFmpegError, NoPictures):  # what is damaged shows when it is decoded
+    with contextlib.suppress(FFmpegError):  # what is damaged shows when it is decoded
         for packet in opened.container.demux(stream):
             opened.met_picture()
             if packet.is_discard:
@@ -358,25 +378,32 @@ def _packet_times(opened: OpenContainer, stream: av.VideoStream) -> tuple[list[f
     return sorted(times, key=lambda time: (time is None, time or 0.0)), hidden
 
 
+def _span_s(times: list[float | None]) -> float:
+    """Returns the time from the first frame to the end of the last, if that is as long as the others; 0 if unknown."""
+    known = sorted(time for time in times if time is not None)
+    return (known[-1] - known[0]) * len(known) / (len(known) - 1) if len(known) > 1 else 0.0
+
+
 def _codec_tag(stream: av.VideoStream) -> str:
     context = getattr(stream, "codec_context", None)
     tag = getattr(context, "codec_tag", "") if context is not None else ""
     return str(tag).strip("\0 ") or "an unknown codec"
 
 
-def _has_rate(header: AviHeader) -> bool:
-    return header.stream_rate is not None or header.frame_period_us > 0
+def _avi_rate(header: AviHeader, rate: StatedRate, notes: list[Note]) -> StatedRate:
+    """Compares the frame rates of the two headers of an AVI file; players use that of the stream.
 
-
-def _avi_rate(header: AviHeader, fps: float | None, notes: list[Note]) -> float | None:
-    """Compares the frame rates of the two headers of an AVI file; that of the stream is the one that players use."""
+    Frames of an AVI have no times of their own: where the stream's rate is missing or cannot be, so are the times.
+    """
     main = 1e6 / header.frame_period_us if header.frame_period_us else None
     if header.stream_rate is None:
-        return main
-    if main is not None and abs(main / header.stream_rate - 1) > SAME_RATE:
-        text = f"The header of the video stream states {header.stream_rate:g} frames/s, the main header {main:g}"
-        notes.append(note("frame rate disputed", f"{text}: the stream's is taken."))
-    return fps
+        return dataclasses.replace(rate, fps=main, has_times=False)
+    if main is None or abs(main / header.stream_rate - 1) <= SAME_RATE:
+        return rate
+    stream_is_wrong = frame_rate(header.stream_rate) is None and frame_rate(main) is not None
+    text = f"The header of the video stream states {header.stream_rate:g} frames/s, the main header {main:g}: the "
+    notes.append(note("frame rate disputed", f"{text}{'main header' if stream_is_wrong else 'stream'}'s is taken."))
+    return dataclasses.replace(rate, fps=main, has_times=False) if stream_is_wrong else rate
 
 
 def _avi_size(header: AviHeader, size: tuple[int, int], notes: list[Note]) -> tuple[int, int]:
@@ -387,8 +414,10 @@ def _avi_size(header: AviHeader, size: tuple[int, int], notes: list[Note]) -> tu
     return header.stream_size if 0 not in header.stream_size else size
 
 
-def _avi_count(header: AviHeader, stated: int, notes: list[Note]) -> None:
-    """Compares the frame counts of the two headers of an AVI file."""
-    if header.frame_count and stated and header.frame_count != stated and not header.has_parts:
-        text = f"The main header states {header.frame_count} frames, that of the video stream {stated}."
-        notes.append(note("frame count disputed", text))
+def _avi_count(header: AviHeader, stated: int, found: int, notes: list[Note]) -> int:
+    """Compares the frame counts of the two headers of an AVI file, and returns the one that the pictures bear out."""
+    if not header.frame_count or not stated or header.frame_count == stated or header.has_parts:
+        return stated
+    text = f"The main header states {header.frame_count} frames, that of the video stream {stated}; there are {found}."
+    notes.append(note("frame count disputed", text))
+    return header.frame_count if header.frame_count == found else stated

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import time
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
@@ -27,7 +28,8 @@ CONTAINERS = (
     *BARE_STREAMS,
 )
 MOST_PIXELS = 2**25  # of one frame: 8K video has as many; a header that states more would only fill the memory
-MOST_SILENT_BYTES = 2**28  # read without meeting a picture: an endless or empty file
+MOST_SILENT_BYTES = 2**28  # read without meeting a picture: the file is endless or empty
+MOST_SILENT_S = 2.0  # of this thread's work (not of waiting for a disk) without meeting a picture
 
 BEGINNINGS = (
     (b"<!doctype", "a web page, as a failed download leaves it"),
@@ -53,16 +55,21 @@ BEGINNINGS = (
 
 
 class _Reader:
-    """A file as FFmpeg reads it: without a name, and not for ever."""
+    """A file as FFmpeg reads it: without a name, and not for ever.
+
+    Attributes:
+        gave_up: whether the file was ended because it goes on and on without a picture.
+    """
 
     def __init__(self, file: BufferedIOBase):
-        self._file, self._silent = file, 0
+        self._file, self.gave_up = file, False
+        self.met_picture()
 
     def read(self, size: int) -> bytes:
         self._silent += size
-        if self._silent > MOST_SILENT_BYTES:
-            raise NoPictures(f"no picture in {self._silent} bytes")
-        return self._file.read(size)
+        too_long = time.thread_time() - self._since_s > MOST_SILENT_S
+        self.gave_up = self.gave_up or too_long or self._silent > MOST_SILENT_BYTES
+        return b"" if self.gave_up else self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
@@ -71,11 +78,7 @@ class _Reader:
         return self._file.tell()
 
     def met_picture(self) -> None:
-        self._silent = 0
-
-
-class NoPictures(Exception):
-    """The file goes on and on without a picture."""
+        self._silent, self._since_s = 0, time.thread_time()
 
 
 @contextlib.contextmanager
@@ -124,7 +127,7 @@ class OpenContainer:
             self.container: InputContainer = av.open(
                 self._reader, "r", container_options={"format_whitelist": ",".join(CONTAINERS)}, options=limits
             )
-        except (FFmpegError, NoPictures, UnicodeError, ValueError, MemoryError) as error:
+        except (FFmpegError, UnicodeError, ValueError, MemoryError) as error:
             raise self.not_a_video(error) from error
 
     def __enter__(self) -> OpenContainer:
@@ -137,6 +140,11 @@ class OpenContainer:
         """Says that the file has just given a picture, so that reading may go on."""
         self._reader.met_picture()
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether reading was ended because the file goes on and on without a picture."""
+        return self._reader.gave_up
+
     def not_a_video(self, error: Exception) -> UnreadableRecord:
         """Finds the words for a file that FFmpeg does not open."""
         file, name = self._file, self._name
@@ -147,6 +155,9 @@ class OpenContainer:
             return UnreadableRecord(self._record_id, "empty file", f"{name} has 0 bytes: fetch it again")
         if short := find_shortfall(file):
             return UnreadableRecord(self._record_id, "truncated file", f"{name} {short}: fetch it again")
+        if self.gave_up:
+            detail = f"{name} ({size} bytes) goes on and on without a picture: fetch it again"
+            return UnreadableRecord(self._record_id, "zero frames", detail)
         detail = f"{name} ({size} bytes) is {describe(head)}; expected a video"
         return UnreadableRecord(self._record_id, "not a video", f"{detail} (FFmpeg: {words(error)})")
 

@@ -12,6 +12,7 @@ from data_pipelines.formats.frame_rate import FPS_LIMITS, frame_rate
 from data_pipelines.notes import Note, note
 
 JITTER = 0.1  # share of the median step: steps that differ by less are even
+PAUSE = 0.5  # share of the median step: steps that differ by more hold pauses, which would spoil their mean
 SAME_RATE = 0.01  # rates that differ by less are one rate
 HIGHEST_PLAUSIBLE_FPS = 250.0  # faster two-dimensional cines exist in research alone
 QUICKTIME_CLOCK = 600.0  # ticks a second where nobody chose: one tick a frame is no frame rate
@@ -23,7 +24,7 @@ class Timing:
 
     Attributes:
         times_s: seconds from the first frame, (t,); None where the file does not give a time for every frame.
-        fps: frames per second: that of the header where the times agree, else of the median step; None if not known.
+        fps: frames per second: that of the header where the times agree, else that of the times; None if not known.
         notes: where the rate comes from, and which statements disagreed.
     """
 
@@ -39,7 +40,7 @@ class StatedRate:
     Attributes:
         fps: frames per second, or None.
         tick_s: the unit of its times, seconds.
-        has_times: whether its times are more than a count of frames at a default rate.
+        has_times: whether its times are more than a count of frames at a rate that is a default, or wrong.
     """
 
     fps: float | None
@@ -55,8 +56,7 @@ def find_timing(times: Sequence[float | None], stated: StatedRate) -> Timing:
         stated: what the container says otherwise.
     """
     if not stated.has_times:
-        text = "The file holds bare pictures without times, and a default of the decoder is no measurement."
-        return Timing(None, None, (note("frame rate unknown", text),))
+        return Timing(None, *_judge(stated.fps, stated, []))
     known = np.array([time for time in times if time is not None])
     steps = np.diff(known)
     forward = steps[steps > 0]
@@ -74,14 +74,16 @@ def find_timing(times: Sequence[float | None], stated: StatedRate) -> Timing:
     middle = float(np.median(forward))
     tolerance = max(JITTER * middle, min(2.1 * stated.tick_s, 0.4 * middle))
     said = f"the header states {stated.fps:g} frames/s" if stated.fps else "the header states no rate"
+    mean = float(forward.mean())
     if np.ptp(forward) > tolerance:
+        step, kind = (middle, "median") if np.ptp(forward) > PAUSE * middle else (mean, "mean")
         text = (
-            f"Steps of {_ms(forward.min())} to {_ms(forward.max())} ms between frames; the median, {_ms(middle)} ms, "
-            f"gives {1 / middle:.4g} frames/s, {said}."
+            f"Steps of {_ms(forward.min())} to {_ms(forward.max())} ms between frames; the {kind}, {_ms(step)} ms, "
+            f"gives {1 / step:.4g} frames/s, {said}."
         )
         notes.append(note("uneven frame times", text))
-        return Timing(whole, *_judge(1 / middle, stated, notes))
-    measured = len(forward) / float(forward.sum())
+        return Timing(whole, *_judge(1 / step, stated, notes))
+    measured = 1 / mean
     slack = SAME_RATE * len(forward) + (stated.fps or 0.0) * stated.tick_s
     if stated.fps is None or abs(stated.fps / measured - 1) * len(forward) > slack:
         if stated.fps is not None:
@@ -94,7 +96,7 @@ def find_timing(times: Sequence[float | None], stated: StatedRate) -> Timing:
 def _judge(fps: float | None, stated: StatedRate, notes: list[Note]) -> tuple[float | None, tuple[Note, ...]]:
     """Refuses a rate that cannot be one of echocardiography, and says where the rate comes from."""
     if not fps:
-        return None, (*notes, note("frame rate unknown", "The file states none."))
+        return None, (*notes, note("frame rate unknown", "The file states none that is its own."))
     if abs(fps * stated.tick_s - 1) < SAME_RATE and abs(fps / QUICKTIME_CLOCK - 1) < SAME_RATE:
         text = f"One tick of the container's clock for each frame ({fps:g} frames/s) is no frame rate: it is not used."
         return None, (*notes, note("frame rate impossible", text))

@@ -24,6 +24,11 @@ def mjpeg(folder, count=12, fps=25):
     return write(folder / "a.avi", moving(count), codec="mjpeg", pixels="yuvj420p", fps=fps)
 
 
+def stating(count, folder, frames=12):
+    """An AVI whose two headers state another number of frames than it has."""
+    return change_avi(change_avi(mjpeg(folder, frames), b"strh", STRH_COUNT, count), b"avih", AVIH_COUNT, count)
+
+
 def empty(folder):
     (folder / "empty.mp4").write_bytes(b"")
     return folder / "empty.mp4"
@@ -81,7 +86,7 @@ BROKEN = {
     "not a video": web_page,
     "no video stream": lambda folder: write_sound(folder / "sound.mkv"),
     "codec not supported": unknown_codec,
-    "frames missing": lambda folder: change_avi(mjpeg(folder), b"strh", STRH_COUNT, 100),
+    "frames missing": lambda folder: stating(100, folder),
     "damaged frames": lambda folder: video_files.spoil_frames(mjpeg(folder), slice(3, 9)),
     "picture too large": enormous_picture,
     "video too large": bomb,
@@ -97,7 +102,7 @@ NOTED = {
         folder / "a.mkv", [(96, 128)], [*range(0, 400, 20), *range(400, 4400, 200)]
     ),
     "frame count disputed": lambda folder: change_avi(mjpeg(folder), b"avih", AVIH_COUNT, 20),
-    "frames missing": lambda folder: change_avi(mjpeg(folder, 40), b"strh", STRH_COUNT, 41),
+    "frames missing": lambda folder: stating(41, folder, 40),
     "damaged frames": lambda folder: video_files.spoil_frames(mjpeg(folder, 40), slice(7, 8)),
     "frames outside the edit list": lambda folder: write(
         folder / "cut.mp4", moving(), times_ms=[40 * (i - 4) for i in range(12)]
