@@ -16,6 +16,7 @@ from echoforge_jax.evaluation.ejection_fraction import EF_METHODS, EFMethod, Eje
 from echoforge_jax.evaluation.surface import SurfaceDistances
 from echoforge_jax.evaluation.temporal import Steadiness
 
+NOT_MEASURED = "the file is older than the method"
 DISTANCES = tuple(field.name for field in dataclasses.fields(SurfaceDistances))
 STEADINESS = tuple(field.name for field in dataclasses.fields(Steadiness) if field.name != "n_frames")
 
@@ -79,7 +80,8 @@ class EFResult:
     Attributes:
         reference: measured on the reference masks, or why that failed.
         prediction: measured on the predicted masks, or why that failed.
-        volume_unit: "ml", or "px3_per_1000" (thousands of cubic pixels) where the pixel spacing is not known.
+        volume_unit: "ml", "px3_per_1000" (thousands of cubic pixels) where the pixel spacing is not known, or
+            "share_of_edv".
         not_applicable: why the method does not apply to this patient's clips (both sides then fail with this reason);
             None where it applies.
     """
@@ -121,7 +123,10 @@ class EFResult:
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, str]) -> EFResult:
-        """Reads the columns of one method, without the method's name."""
+        """Reads the columns of one method, without the method's name; a file older than the method has none."""
+        if not columns:
+            failure = Failure(NOT_MEASURED)
+            return cls(failure, failure, "", not_applicable=NOT_MEASURED)
         failures = dict(text.split(": ", 1) for text in columns["failure"].split("; ") if text)
 
         def side(name: str) -> EjectionFraction | Failure:

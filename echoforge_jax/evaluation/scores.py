@@ -17,7 +17,14 @@ from jaxtyping import Bool, Float, UInt8
 from data_pipelines.notes import warnings_of
 from data_pipelines.records import ENDOCARDIUM, Clip
 from echoforge_jax.evaluation.discs import MeasurementError, measure_discs
-from echoforge_jax.evaluation.ejection_fraction import EF_METHODS, EFMethod, Failure, ViewDiscs, single_plane_discs
+from echoforge_jax.evaluation.ejection_fraction import (
+    EF_METHODS,
+    IN_SHARES,
+    EFMethod,
+    Failure,
+    ViewDiscs,
+    single_plane_discs,
+)
 from echoforge_jax.evaluation.overlap import dice, iou
 from echoforge_jax.evaluation.rows import ClipSteadiness, EFResult, FrameScore, PatientEF
 from echoforge_jax.evaluation.surface import surface_distances
@@ -26,7 +33,7 @@ from echoforge_jax.evaluation.temporal import temporal_consistency
 NO_FOUR_CHAMBER, NEEDS_TWO_VIEWS, NEEDS_SPACING = "no 4CH view", "needs 4CH and 2CH", "needs the pixel spacing"
 NO_INSTANTS, NO_REFERENCE = "ED or ES is not known", "ED or ES has no mask"
 PIXELS = (1.0, 1.0)  # the spacing where it is not known
-ML, THOUSAND_CUBIC_PIXELS = "ml", "px3_per_1000"
+ML, THOUSAND_CUBIC_PIXELS, SHARE_OF_EDV = "ml", "px3_per_1000", "share_of_edv"
 WORTH_PROCESSES = 1000  # frames; starting two processes costs as much time as scoring that many
 
 
@@ -219,7 +226,9 @@ def _not_applicable(method: EFMethod, views: Mapping[str, Case]) -> str | None:
 
 
 def _volume_unit(method: EFMethod, views: Mapping[str, Case]) -> str:
-    """Returns the unit of a method's volumes; a method that needs the spacing has no other than ml."""
+    """Returns the unit of a method's volumes."""
+    if method.volumes == IN_SHARES:
+        return SHARE_OF_EDV
     spacing_known = "4CH" in views and views["4CH"].clip.spacing_mm is not None
     return ML if method.needs_spacing or spacing_known else THOUSAND_CUBIC_PIXELS
 

@@ -9,6 +9,7 @@ from echoforge_jax.evaluation import ejection_fraction
 from echoforge_jax.evaluation.discs import Discs, MeasurementError, largest_component, long_axis, measure_discs
 from echoforge_jax.evaluation.ejection_fraction import (
     BIPLANE_DISCS,
+    BIPLANE_DISCS_UNSCALED,
     CAMUS_OFFICIAL,
     EF_METHODS,
     FOLLAND,
@@ -200,8 +201,28 @@ def test_bias_of_each_method_is_as_its_formula_says():
         for method, value in percent.items():
             errors.setdefault(method, []).append(value - ef)
     assert abs(np.mean(errors[BIPLANE_DISCS])) < 0.5
+    assert np.abs(np.subtract(errors[BIPLANE_DISCS_UNSCALED], errors[BIPLANE_DISCS])).max() < 0.5
     assert -10 < np.mean(errors[CAMUS_OFFICIAL]) < -4  # the shared disc height does not shorten
     assert abs(np.mean(errors[FOLLAND])) < 2
+
+
+@pytest.mark.parametrize("pixels", [((0.4, 0.4), (1.3, 1.3)), ((0.5, 0.8), (1.0, 0.7))])
+def test_the_unscaled_biplane_ef_needs_no_spacing(pixels):
+    four, two = pixels
+    scaled, unscaled = (
+        {
+            view: ViewDiscs(*(measure_discs(render(*size, (256, 256), tilt)[0], spacing) for size in sizes))
+            for view, sizes, tilt, spacing in (
+                ("4CH", ((25, 55, 34), (19, 48, 30)), 0.2, first),
+                ("2CH", ((23, 55, 34), (18, 47, 30)), -0.1, second),
+            )
+        }
+        for first, second in ((four, two), ((1.0, 1.0), (1.0, 1.0)))
+    )
+    true, measured = (BIPLANE_DISCS_UNSCALED.measure(views).percent for views in (scaled, unscaled))
+    square = all(row == column for row, column in pixels)
+    assert measured == pytest.approx(true, abs=0.05 if square else 1.0)
+    assert BIPLANE_DISCS_UNSCALED.measure(unscaled).edv == 1
 
 
 def test_folland_of_a_cylinder_and_of_a_cone():

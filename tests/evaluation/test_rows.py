@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from data_pipelines.notes import note
-from echoforge_jax.evaluation.ejection_fraction import EF_METHODS, SINGLE_PLANE_DISCS
+from echoforge_jax.evaluation.ejection_fraction import BIPLANE_DISCS_UNSCALED, EF_METHODS, SINGLE_PLANE_DISCS
 from echoforge_jax.evaluation.rows import (
     FrameScore,
     PatientEF,
@@ -61,6 +61,14 @@ def test_warnings_of_the_readers_stand_beside_the_scores():
     assert PatientEF.from_columns(as_text(row.columns())) == row
     clip = make_clip().with_notes([doubt, source])
     assert score_steadiness(Case(clip, perfect(clip))).columns()["warnings"] == "uneven frame times"
+
+
+def test_a_file_that_is_older_than_a_method_is_read():
+    (row,) = score_ejection_fraction(cohort()[:2])
+    older = {key: value for key, value in as_text(row.columns()).items() if "unscaled" not in key}
+    read = PatientEF.from_columns(older)
+    assert read.methods[BIPLANE_DISCS_UNSCALED].not_applicable == "the file is older than the method"
+    assert read.methods[SINGLE_PLANE_DISCS] == row.methods[SINGLE_PLANE_DISCS]
 
 
 def test_steadiness_becomes_columns():

@@ -10,6 +10,7 @@ from echoforge_jax.evaluation import scores
 from echoforge_jax.evaluation.discs import measure_discs
 from echoforge_jax.evaluation.ejection_fraction import (
     BIPLANE_DISCS,
+    BIPLANE_DISCS_UNSCALED,
     SINGLE_PLANE_DISCS,
     EjectionFraction,
     Failure,
@@ -75,6 +76,10 @@ def test_what_does_not_apply_is_not_a_failure():
     assert both[BIPLANE_DISCS].not_applicable == "needs the pixel spacing"
     assert alone[BIPLANE_DISCS].not_applicable == "needs 4CH and 2CH"
     assert other[SINGLE_PLANE_DISCS].not_applicable == "no 4CH view"
+    unscaled = both[BIPLANE_DISCS_UNSCALED]
+    assert unscaled.volume_unit == "share_of_edv" and unscaled.reference.edv == 1
+    assert unscaled.prediction_percent == unscaled.reference_percent > 0
+    assert alone[BIPLANE_DISCS_UNSCALED].not_applicable == "needs 4CH and 2CH"
     single = both[SINGLE_PLANE_DISCS]
     assert single.volume_unit == "px3_per_1000"
     assert single.prediction_percent == single.reference_percent > 0
