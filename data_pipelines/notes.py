@@ -244,7 +244,7 @@ NOTE_KINDS: dict[str, NoteKind] = {
     ),
     "tracings in one corner": NoteKind(
         "warning",
-        "All tracings of the data set lie in the upper left quarter of the picture: they may be of a smaller video.",
+        "The tracings lie in the upper left quarter of the picture: they may be of a smaller version of the video.",
         "Look at the masks (`--sheet`), and scale the tracings if they are.",
     ),
 }

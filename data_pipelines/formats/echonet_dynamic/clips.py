@@ -125,12 +125,12 @@ def read_traced(entry: Entry) -> TracedVideo:
         if frame < 0 or not ((rows >= -SLACK * limit) & (rows <= (1 + SLACK) * limit)).all():
             detail = f"traced frame {frame}: x, y {rows.min()}..{rows.max()}, the video is {width} x {height}"
             raise _fault(entry, "coordinates out of range or not finite", detail)
-    if max(entry.reach_px) <= 1:
-        detail = f"all tracings lie in 0..1, the video is {width} x {height}: multiply x and y by its width and height"
+    right, bottom = np.concatenate([rows.reshape(-1, 2) for rows in tracings.values()]).max(axis=0)
+    if max(right, bottom) <= 1:
+        detail = f"the tracings lie in 0..1, the video is {width} x {height}: multiply x and y by its width and height"
         raise _fault(entry, "coordinates out of range or not finite", detail)
-    if factor == 1 and entry.reach_px[0] < width / 2 and entry.reach_px[1] < height / 2:
-        x, y = entry.reach_px
-        text = f"No tracing goes beyond x {x:.0f}, y {y:.0f}; the video is {width} x {height}."
+    if right < width / 2 and bottom < height / 2:
+        text = f"No tracing goes beyond x {right:.0f}, y {bottom:.0f}; the video is {width} x {height}."
         notes.append(note("tracings in one corner", text))
     masks = {frame: polygon_mask(rows, height, width) for frame, rows in tracings.items()}
     fps = _choose_rate(entry, video, notes)

@@ -42,19 +42,6 @@ class Listed:
         return f"{self.patient_id}_4CH"
 
 
-@dataclasses.dataclass(frozen=True)
-class Traced:
-    """The tracings of a tree.
-
-    Attributes:
-        by_key: tracings by frame, by the path of the video below Videos/ without its suffix.
-        reach_px: largest x and y of all of them; nan where there is none.
-    """
-
-    by_key: Mapping[str, Tracings]
-    reach_px: tuple[float, float]
-
-
 def list_videos(table: Table) -> list[Listed]:
     """Groups the rows of FileList.csv by the video that they name; rows without a name are left out."""
     rows: dict[str, list[Row]] = {}
@@ -68,11 +55,14 @@ def list_videos(table: Table) -> list[Listed]:
     ]
 
 
-def read_tracings(path: Path) -> Traced:
+def read_tracings(path: Path) -> dict[str, dict[int, Float[np.ndarray, "rows columns"]]]:
     """Reads the tracings by video and frame, rows in the order of the file; a coordinate that is no number is nan.
 
     Frames are numbers from 0. Rows of frame -1 have a number that cannot be read; rows whose frame says that there is
     none ("No Systolic" in EchoNet-Pediatric) are left out.
+
+    Returns:
+        Tracings by frame, by the path of the video below Videos/ without its suffix.
 
     Raises:
         TableError: it is not a table of chords (X1, Y1, X2, Y2) or of points (X, Y).
@@ -88,12 +78,7 @@ def read_tracings(path: Path) -> Traced:
         grouped.setdefault(key(row.fields["filename"]), {}).setdefault(frame, []).append(
             [math.nan] * len(columns) if row.runs_over else [_coordinate(row.fields[name]) for name in columns]
         )
-    by_key = {name: {frame: np.array(rows) for frame, rows in frames.items()} for name, frames in grouped.items()}
-    points = [rows.reshape(-1, 2) for frames in by_key.values() for rows in frames.values()]
-    points = np.concatenate(points) if points else np.empty((0, 2))
-    points = points[np.isfinite(points).all(axis=1)]
-    reach = (float(points[:, 0].max()), float(points[:, 1].max())) if len(points) else (math.nan, math.nan)
-    return Traced(by_key, reach)
+    return {name: {frame: np.array(rows) for frame, rows in frames.items()} for name, frames in grouped.items()}
 
 
 def assign_splits(where: Path, videos: Sequence[Listed], scheme: str, *, are_folds: bool) -> PatientSplits:

@@ -6,18 +6,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-
 from data_pipelines import splits
 from data_pipelines.formats.echonet_dynamic import files, listed
 from data_pipelines.formats.echonet_dynamic.files import TreeFiles, Videos, find_files
-from data_pipelines.formats.echonet_dynamic.listed import Listed, Traced
+from data_pipelines.formats.echonet_dynamic.listed import Listed, Tracings
 from data_pipelines.formats.echonet_dynamic.statements import Statements, Units, find_units, read_statements
 from data_pipelines.notes import Note, note
 from data_pipelines.records import Index, Skipped
 from data_pipelines.splits import PatientSplits
-from data_pipelines.tables import Table, read_table
+from data_pipelines.tables import Table, TableError, read_table
 
 SPLIT_VALUES: dict[str, str] = dict(zip(splits.SPLITS, ("TRAIN", "VAL", "TEST"), strict=True))
 LIST_COLUMNS = ("FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split")
@@ -34,7 +31,6 @@ class Entry:
         path: the video.
         tracings: by frame counted from 0, in pixels: (rows, 4) of x1, y1, x2, y2, or (points, 2) of x, y; frame -1
             holds rows whose frame number cannot be read.
-        reach_px: largest x and y of all tracings of the tree.
         stated: what FileList.csv says of it.
         notes: what was found of it before it is read.
     """
@@ -42,8 +38,7 @@ class Entry:
     record_id: str
     patient_id: str
     path: Path
-    tracings: Mapping[int, Float[np.ndarray, "rows columns"]] = dataclasses.field(repr=False, compare=False)
-    reach_px: tuple[float, float]
+    tracings: Tracings = dataclasses.field(repr=False, compare=False)
     stated: Statements
     notes: tuple[Note, ...] = ()
 
@@ -115,7 +110,7 @@ def index(root: Path, split: str, *, scheme: str = "auto") -> Index[Entry]:
     assigned = PatientSplits("", {}) if split == "all" else tree.assign(scheme)
     videos, traced = files.list_videos(tree.found.videos), listed.read_tracings(tree.found.tracings)
     keys = [patient.key for patient in patients]
-    matched, matched_tracings = listed.match(keys, videos.by_key), listed.match(keys, traced.by_key)
+    matched, matched_tracings = listed.match(keys, videos.by_key), listed.match(keys, traced)
     units, wanted = find_units(tree.table), set(assigned.patients.get(split, ()))
     entries: list[Entry] = []
     skipped = _nameless(tree.table) if split == "all" else []
@@ -129,8 +124,10 @@ def index(root: Path, split: str, *, scheme: str = "auto") -> Index[Entry]:
         if isinstance(video, Skipped):
             skipped.append(video)
             continue
-        own = traced.by_key.get(matched_tracings.get(patient.key, ""), {})
-        entries.append(_entry(patient, video, own, traced, units))
+        own = traced.get(matched_tracings.get(patient.key, ""), {})
+        entries.append(_entry(patient, video, own, units))
+    if not patients and not skipped:
+        raise TableError(f"{tree.found.file_list} names no video")
     if not entries and not skipped:
         raise splits.empty_split(split, assigned, tree.found.folder)
     return Index(
@@ -172,11 +169,11 @@ def leftovers(root: Path, assigned: PatientSplits) -> Leftovers:
     videos, traced = files.list_videos(tree.found.videos), listed.read_tracings(tree.found.tracings)
     keys = [patient.key for patient in tree.patients]
     seen = {*listed.match(keys, videos.by_key).values()}
-    seen_tracings = {*listed.match(keys, traced.by_key).values()}
+    seen_tracings = {*listed.match(keys, traced).values()}
     inside = tuple(f"{tree.found.videos.name}/{name}" for name in videos.others)
     return Leftovers(
         videos=tuple(sorted(name for name in videos.by_key if name not in seen)),
-        tracings=tuple(sorted(name for name in traced.by_key if name not in seen_tracings)),
+        tracings=tuple(sorted(name for name in traced if name not in seen_tracings)),
         files=(*tree.found.unread, *inside),
         other_views=tree.found.other_views,
         unknown_splits=listed.unknown_splits(tree.patients, assigned),
@@ -235,11 +232,9 @@ def _choose_video(patient: Listed, folder: Path, videos: Videos, matched: str | 
     return _Video(paths[0], (note("video under another name", f"{names[0]} is read, for {plain.name}."),))
 
 
-def _entry(
-    patient: Listed, video: _Video, own: Mapping[int, Float[np.ndarray, "rows columns"]], traced: Traced, units: Units
-) -> Entry:
+def _entry(patient: Listed, video: _Video, own: Tracings, units: Units) -> Entry:
     stated = read_statements(patient.rows[0], units)
     notes: Sequence[Note] = (*video.notes, *stated.notes)
     if (count := len(patient.rows)) > 1:
         notes = (*notes, note("row repeated", f"FileList.csv has it {count} times with the same content."))
-    return Entry(patient.record_id, patient.patient_id, video.path, own, traced.reach_px, stated, tuple(notes))
+    return Entry(patient.record_id, patient.patient_id, video.path, own, stated, tuple(notes))

@@ -400,6 +400,12 @@ def test_frames_written_as_decimal_numbers(tree):
     assert len(read_first(tree)) == 6
 
 
+def test_a_table_that_names_no_video_says_so(tree):
+    edit_csv(tree / "FileList.csv", lambda rows: rows[:1])
+    with pytest.raises(ValueError, match=r"FileList\.csv names no video"):
+        echonet.index(tree, "all")
+
+
 def test_two_columns_of_one_name_are_refused(tree):
     edit_csv(
         tree / "FileList.csv", lambda rows: [[*rows[0][:-1], "EF", "Split"], *([*r[:-1], "1", r[-1]] for r in rows[1:])]
