@@ -247,6 +247,84 @@ NOTE_KINDS: dict[str, NoteKind] = {
         "The tracings lie in the upper left quarter of the picture: they may be of a smaller version of the video.",
         "Look at the masks (`--sheet`), and scale the tracings if they are.",
     ),
+    # NIfTI, MetaImage and CAMUS
+    "orientation": NoteKind("info", "The picture was turned to the directions of CAMUS, as its header states."),
+    "orientation contradicted": NoteKind(
+        "warning",
+        "Two statements on the orientation disagree: sform against qform, or the header against the anatomy.",
+        "Look at the picture, and correct the header.",
+    ),
+    "files turned": NoteKind(
+        "info", "Files of one record store their pixels in different directions; they were turned as they state."
+    ),
+    "geometry not stated": NoteKind(
+        "info",
+        "One of two files that belong together states no place in space; rows and columns were taken as stored.",
+        "Copy the header of the picture to masks that you write.",
+    ),
+    "pixel spacing doubtful": NoteKind(
+        "warning",
+        "The pixel spacing is a default, or two statements of it disagree.",
+        "Look up the spacing before lengths or volumes are used, and correct the header.",
+    ),
+    "frame rate doubtful": NoteKind(
+        "warning",
+        "The stated frame rate is not possible, or two statements of it disagree.",
+        "Look up the rate before times or heart rates are used, and correct the header.",
+    ),
+    "bytes beyond the image": NoteKind(
+        "warning", "More bytes follow the image than its header announces; they were not read.", "Export it again."
+    ),
+    "frame count contradicted": NoteKind(
+        "warning", "The file holds more frames than its header states; all were read.", "Export it again."
+    ),
+    "stated value not used": NoteKind(
+        "info", "A value that is not needed is garbled, impossible or not known; it was left out."
+    ),
+    "stated value corrected": NoteKind(
+        "warning", "A value is stated in another unit than usual and was converted.", "Correct the value named."
+    ),
+    "ejection fraction contradicted": NoteKind(
+        "warning",
+        "The stated ejection fraction is not that of the stated volumes; both were kept.",
+        "Look up which of them belongs to the patient.",
+    ),
+    "ED and ES contradicted by the images": NoteKind(
+        "warning",
+        "Info_*.cfg names other frames than the images of ED and ES show; the images were taken.",
+        "Correct Info_*.cfg.",
+    ),
+    "image not in sequence": NoteKind(
+        "warning",
+        "The ED or the ES image is not a frame of the sequence; Info_*.cfg was taken.",
+        "Look at whether sequence and image are of one recording.",
+    ),
+    "ES area larger than ED area": NoteKind(
+        "warning", "The cavity is larger at ES than at ED.", "Look at whether ED and ES are swapped."
+    ),
+    "mask of 0 and 255": NoteKind("info", "The mask holds stretched labels: 255 for 1, or 85, 170 and 255 for 1 to 3."),
+    "labels of another convention": NoteKind(
+        "warning",
+        "The labels do not lie as in CAMUS.",
+        "Map the labels: 1 LV endocardium, 2 myocardium, 3 left atrium.",
+    ),
+    "mask interpolated": NoteKind(
+        "warning", "A mask was interpolated between labels.", "Resample masks by the nearest neighbour."
+    ),
+    "several files of one image": NoteKind(
+        "warning",
+        "Two files have the name of one image; the one in the official spelling was read.",
+        "Keep one of them.",
+    ),
+    "file not read": NoteKind("info", "The name of an image in a patient's folder is none of CAMUS."),
+    "files of another patient": NoteKind(
+        "warning", "A patient's folder also holds files of another patient; they were not read.", "Move them."
+    ),
+    "patient folder nested": NoteKind("info", "A patient's files lie in a folder inside the patient's folder."),
+    "two folders of one number": NoteKind(
+        "warning", "Two patients have one number; they were read as two.", "Keep one of them, or renumber it."
+    ),
+    "picture not shown": NoteKind("info", "The picture beside a mask cannot be shown in the report."),
 }
 """Every note that a reader can give, by its code."""
 

@@ -27,6 +27,14 @@ REASONS: dict[str, Reason] = {
     "not readable": Reason("The system refuses to open the file or folder.", "Change its permissions."),
     "unsupported suffix": Reason("The file is none of the formats that are read.", "Convert it, or leave it out."),
     "truncated file": Reason("The file ends before the data that it announces.", "Fetch it again."),
+    "empty file": Reason("The file has no content.", "Fetch it again."),
+    "damaged file": Reason("The packed data fail their own check.", "Fetch it again."),
+    "not an image": Reason(
+        "The content is no image of the format that the name says: a text, a web page, an archive.",
+        "Unpack it, fetch it again, or rename it.",
+    ),
+    "data file missing": Reason("A header names a file of pixels that is not there.", "Add the file."),
+    "header garbled": Reason("An element of the header does not hold what it promises.", "Export the file again."),
     "zero frames": Reason("The file holds no frame.", "Export it again."),
     "one frame only": Reason("The file is a still picture, not a cine.", "Leave it out."),
     "frames of another size": Reason("The frames of one record differ in size.", "Export them at one size."),
@@ -63,9 +71,7 @@ REASONS: dict[str, Reason] = {
         "The compressed pictures have another size than the header states.", "Export the file again."
     ),
     "frame damaged": Reason("A frame is there as a whole and cannot be decoded.", "Export the file again."),
-    "header garbled": Reason("An element does not hold what its tag promises.", "Export the file again."),
     # ---- video -------------------------------------------------------------------------------------------------------
-    "empty file": Reason("The file has no content.", "Fetch it again."),
     "not a video": Reason("The content is no video, whatever the name says.", "Fetch it again, or rename it."),
     "no video stream": Reason("The file holds sound or text, and no pictures.", "Leave it out."),
     "codec not supported": Reason("No decoder for its pictures is there.", "Convert it to H.264, MJPEG or FFV1."),
@@ -80,13 +86,33 @@ REASONS: dict[str, Reason] = {
     "empty folder": Reason("The folder holds no picture.", "Give a folder of numbered frames."),
     # ---- CAMUS and masks ---------------------------------------------------------------------------------------------
     "a mask, not a picture": Reason("The name says that the file is a mask.", "Nothing: masks are no cines."),
-    "not a grey image": Reason("The image holds colours, complex numbers or structures.", "Convert it."),
+    "patient folder not read": Reason(
+        "A folder looks like that of a patient and is not read.", "Name it patientNNNN, or remove it."
+    ),
+    "file outside a patient's folder": Reason(
+        "An image of a patient lies beside the patients' folders.", "Move it into the patient's folder."
+    ),
+    "files of another patient": Reason(
+        "The files in a patient's folder are named after another patient.", "Move them, or rename the folder."
+    ),
+    "geometry disagrees": Reason(
+        "Two files that belong together do not lie on each other by their headers.", "Correct the header that is wrong."
+    ),
+    "axes permuted": Reason(
+        "The axes are not columns, rows, time.", "Store the array as (x, y, t), e.g. by array.transpose(2, 1, 0)."
+    ),
+    "several masks of one frame": Reason("A tree holds two masks of one frame.", "Keep one of them."),
     "mask of another size": Reason("Mask and picture differ in size.", "Give the mask that belongs to the picture."),
-    "label out of range": Reason("The mask holds values other than labels 0..3.", "Look at how the mask was made."),
+    "label out of range": Reason("The mask holds values other than labels 0..3.", "Do what the message says."),
     "empty mask": Reason("The mask of ED or ES has no left ventricle.", "Draw it, or leave the record out."),
     "ED or ES missing": Reason("ED or ES cannot be found.", "Add the two images, or Info_*.cfg."),
     "ED equals ES": Reason("ED and ES are the same frame.", "Look at Info_*.cfg and at the two images."),
-    "ED not in sequence": Reason("The ED image is neither the first nor the last frame.", "Add Info_*.cfg."),
+    "ED not in sequence": Reason(
+        "The images of ED and ES do not tell where they are in the sequence.", "Add Info_*.cfg."
+    ),
+    "ED and ES contradicted": Reason(
+        "Info_*.cfg and the images of ED and ES name each other's frames.", "Correct Info_*.cfg or swap the images."
+    ),
     "cfg garbled": Reason("Info_*.cfg does not hold the numbers that are needed.", "Correct the line named."),
     "axes transposed": Reason("The atrium does not lie below the ventricle.", "Turn the image, or swap its axes."),
     "view missing": Reason("The patient's folder lacks this view.", "Add it, or ask for other views."),
@@ -94,7 +120,6 @@ REASONS: dict[str, Reason] = {
     "no reference": Reason("There is a prediction without a reference.", "Add the reference."),
     "no prediction": Reason("There is a reference without a prediction.", "Add the prediction."),
     "another size": Reason("Prediction and reference differ in size.", "Give predictions the references' size."),
-    "not a label mask": Reason("The file holds values other than labels 0..3.", "Look at how the mask was made."),
     # ---- EchoNet-Dynamic ---------------------------------------------------------------------------------------------
     "video missing": Reason("FileList.csv names a video that is not there.", "Add the video."),
     "several videos of one name": Reason("Videos of one name differ in suffix, and none is .avi.", "Keep one of them."),

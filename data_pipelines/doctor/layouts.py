@@ -96,7 +96,7 @@ def recognise(path: Path, scheme: str = "auto") -> Tree:
         raise FileNotFoundError(f"{path} is not there")
     if path.is_file():
         return _cines(path)
-    if _is_camus(path):
+    if camus.is_tree(path):
         tree = _camus(path, scheme)
         if not echonet_dynamic.holds_tree(path):
             return tree
@@ -106,7 +106,7 @@ def recognise(path: Path, scheme: str = "auto") -> Tree:
         return _echonet(path, scheme)
     if stores := [folder.parent for depth in ("", "*/", "*/*/") for folder in path.glob(f"{depth}preparation.json")]:
         return _store(stores)
-    if below := [found for found in _folders(path) if _is_camus(found) or echonet_dynamic.holds_tree(found)]:
+    if below := [found for found in _folders(path) if camus.is_tree(found) or echonet_dynamic.holds_tree(found)]:
         if len(below) == 1:
             raise NotRecognised(f"{path} is no data set, but {below[0]} looks like one: give that folder")
         names = ", ".join(str(found) for found in below[:5])
@@ -120,11 +120,6 @@ def _folders(path: Path) -> Iterator[Path]:
         yield from sorted(found for found in path.glob(depth) if not found.name.startswith("."))
 
 
-def _is_camus(path: Path) -> bool:
-    folder = path / "database_nifti" if (path / "database_nifti").is_dir() else path
-    return any(re.fullmatch(r"patient\d+", p.name) for p in folder.iterdir())
-
-
 # ---- CAMUS ---------------------------------------------------------------------------------------------------------
 
 
@@ -135,7 +130,9 @@ def _camus(path: Path, scheme: str) -> Tree:
         detail = "patients are split by number: 1-350 train, 351-400 validation, 401-500 test"
         findings.append(Finding(MISSING, "database_split/subgroup_*.txt missing", (), detail))
     present = {entry.patient_id for entry in listed.entries}
-    present |= {record.record_id.rpartition("_")[0] for record in listed.skipped}
+    present |= {
+        found[1] for record in listed.skipped if (found := re.fullmatch(r"(patient\d+)_[24]CH", record.record_id))
+    }
     named = {patient for ids in splits.patients.values() for patient in ids}
     if absent := sorted(named - present):
         findings.append(Finding(MISSING, "patient of a split missing", tuple(absent), "the split files name it"))

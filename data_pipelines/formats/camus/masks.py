@@ -1,24 +1,28 @@
 """Predicted masks next to reference masks, both as trees with CAMUS file names, without any model.
 
-File names are `patientNNNN_{2CH,4CH}_{ED,ES,half_sequence}[_gt].{nii.gz,mhd}`, in any folders below the root. Where
-there is a file with `_gt` and one without, the one with `_gt` is the mask.
+File names are `patientNNNN_{2CH,4CH}_{ED,ES,half_sequence}[_gt].{nii.gz,nii,mhd}` in any case, in any folders below the
+root. Where there is a file with `_gt` and one without, the one with `_gt` is the mask. Predictions are laid onto the
+references by what their headers state; a header that states nothing is taken in the order of storage, with a note.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipelines.formats.camus.images import LoadedImage, load_image
-from data_pipelines.notes import Note
+from data_pipelines.formats.agreement import lay_onto
+from data_pipelines.formats.camus.images import load_image
+from data_pipelines.formats.camus.labels import divide, label_notes, to_labels
+from data_pipelines.formats.camus.names import parse
+from data_pipelines.formats.image_file import ImageFile
+from data_pipelines.grey_levels import to_grey_levels
+from data_pipelines.notes import Note, note
 from data_pipelines.records import ENDOCARDIUM, Clip, Skipped, UnreadableRecord
 
-NAME = re.compile(r"(?P<patient>patient\d+)_(?P<view>2CH|4CH)_(?P<kind>ED|ES|half_sequence)(?P<gt>_gt)?\.(nii\.gz|mhd)")
 Key = tuple[str, str, str]
 
 
@@ -30,11 +34,13 @@ class MaskFiles:
         root: the folder of the tree.
         masks: the masks.
         pictures: the grey images next to them.
+        twice: masks of which there are several files.
     """
 
     root: Path
     masks: Mapping[Key, Path]
     pictures: Mapping[Key, Path]
+    twice: Mapping[Key, tuple[Path, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Pair:
     """A reference and a prediction of the same frames.
 
     Attributes:
-        clip: the reference, ED first.
+        clip: the reference, ED first; its notes are on the reference and the prediction.
         prediction: predicted LV mask, 0 or 1, (t, h, w) as in the clip.
     """
 
@@ -57,7 +63,7 @@ class MaskPairs:
     Attributes:
         pairs: one for each patient and view.
         skipped: what is missing in one of the trees, or does not fit.
-        notes: what is known of records beside their clips' own notes, by record.
+        notes: what was found beside the masks, by record; records without a note are absent.
     """
 
     pairs: list[Pair]
@@ -73,17 +79,22 @@ def index(root: Path) -> MaskFiles:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; expected a tree of CAMUS masks")
-    with_gt: dict[Key, Path] = {}
-    without: dict[Key, Path] = {}
-    for path in sorted(root.rglob("patient*")):
-        if match := NAME.fullmatch(path.name):
-            (with_gt if match["gt"] else without)[match["patient"], match["view"], match["kind"]] = path
-    masks = {**without, **with_gt}
+    found: dict[bool, dict[Key, list[Path]]] = {True: {}, False: {}}
+    for path in sorted(root.rglob("*")):
+        if (name := parse(path.name)) and not path.is_dir():
+            key = (name.patient, name.view, name.kind.removesuffix("_gt"))
+            found[name.kind.endswith("_gt")].setdefault(key, []).append(path)
+    masks = {**found[False], **found[True]}
     if not masks:
         raise FileNotFoundError(
             f"{root} holds no file named like patient0001_4CH_ED_gt.nii.gz or patient0001_4CH_ED.nii.gz"
         )
-    return MaskFiles(root, masks, {key: path for key, path in without.items() if key in with_gt})
+    return MaskFiles(
+        root,
+        {key: paths[0] for key, paths in masks.items()},
+        {key: paths[0] for key, paths in found[False].items() if key in found[True]},
+        {key: tuple(paths) for key, paths in masks.items() if len(paths) > 1},
+    )
 
 
 def read_pairs(predictions: Path, references: Path, *, sequences: bool) -> MaskPairs:
@@ -109,7 +120,8 @@ def read_pairs(predictions: Path, references: Path, *, sequences: bool) -> MaskP
             pairs.append(_read_pair(reference, prediction, [(patient_id, view, kind) for kind in kinds]))
         except UnreadableRecord as error:
             skipped.append(Skipped(error.record_id, error.reason, error.detail))
-    return MaskPairs(pairs, skipped)
+    notes = {pair.clip.record_id: pair.clip.notes for pair in pairs if pair.clip.notes}
+    return MaskPairs(pairs, skipped, notes)
 
 
 def _read_pair(reference: MaskFiles, prediction: MaskFiles, keys: Sequence[Key]) -> Pair:
@@ -119,13 +131,20 @@ def _read_pair(reference: MaskFiles, prediction: MaskFiles, keys: Sequence[Key])
     for files, reason in ((reference, "no reference"), (prediction, "no prediction")):
         if missing := [key[2] for key in keys if key not in files.masks]:
             raise UnreadableRecord(record_id, reason, f"{files.root} has no mask of {' and '.join(missing)}")
-    images = [_load_labels(reference.masks[key], record_id) for key in keys]
-    masks = [image.pixels for image in images]
-    predicted = [_load_labels(prediction.masks[key], record_id).pixels for key in keys]
-    shown = [_load_picture(reference.pictures.get(key), mask, record_id) for key, mask in zip(keys, masks, strict=True)]
+        if twice := next((files.twice[key] for key in keys if key in files.twice), None):
+            detail = f"{' and '.join(str(path) for path in twice[:3])} have one name: keep one of them"
+            raise UnreadableRecord(record_id, "several masks of one frame", detail)
+    notes: list[Note] = []
+    images = [load_image(reference.masks[key], record_id) for key in keys]
+    masks = _labels(images[0], images, record_id, notes)
+    predicted = _labels(images[0], [load_image(prediction.masks[key], record_id) for key in keys], record_id, notes)
     if [m.shape for m in masks] != [m.shape for m in predicted] or len({m.shape[1:] for m in masks}) > 1:
         sizes = f"{[m.shape for m in predicted]} against {[m.shape for m in masks]} (frames, rows, columns)"
         raise UnreadableRecord(record_id, "another size", f"{sizes}: give predictions the references' size")
+    shown = [
+        _load_picture(images[0], reference.pictures.get(key), mask, record_id, notes)
+        for key, mask in zip(keys, masks, strict=True)
+    ]
     count = sum(map(len, masks))
     clip = Clip(
         frames=np.concatenate(shown),
@@ -137,25 +156,45 @@ def _read_pair(reference: MaskFiles, prediction: MaskFiles, keys: Sequence[Key])
         fps=None,
         patient_id=patient_id,
         view=view,
+        notes=tuple(dict.fromkeys(notes)),
     )
     return _put_ed_first(clip, np.concatenate(predicted), may_reverse=len(keys) == 1)
 
 
-def _load_labels(path: Path, record_id: str) -> LoadedImage:
-    """Reads labels 0..3 as uint8."""
-    image = load_image(path, record_id)
-    if unknown := sorted(set(np.unique(image.pixels).tolist()) - {0, 1, 2, 3}):
-        detail = f"{path} holds {unknown[:3]}, expected labels 0..3 with 1 for the LV endocardium"
-        raise UnreadableRecord(record_id, "not a label mask", detail)
-    return LoadedImage(image.pixels.astype(np.uint8), image.spacing_mm)
+def _labels(
+    anchor: ImageFile, images: Sequence[ImageFile], record_id: str, notes: list[Note]
+) -> list[UInt8[np.ndarray, "t h w"]]:
+    """Returns labels 0..3 of masks that belong together, laid onto the first reference; adds what was found."""
+    laid = [lay_onto(anchor, image, record_id, is_mask=True) for image in images]
+    names = ", ".join(str(image.path) for image in images)
+    if colours := [image.path for image in images if image.has_colours]:
+        detail = f"{colours[0]} holds colours, expected labels: give each structure its label"
+        raise UnreadableRecord(record_id, "label out of range", detail)
+    step, said = to_labels([one.pixels for one in laid], record_id, names=names)
+    masks = [divide(one.pixels, step) for one in laid]
+    notes += [said] if said else []
+    for image, one, mask in zip(images, laid, masks, strict=True):
+        notes += [said for said in image.notes if not said.code.startswith(("frame rate", "pixel spacing"))]
+        notes += one.notes
+        notes += label_notes(mask[0], image.path.name)
+    return masks
 
 
-def _load_picture(path: Path | None, mask: UInt8[np.ndarray, "t h w"], record_id: str) -> UInt8[np.ndarray, "t h w"]:
-    """Reads the grey frames next to a reference mask, for the report; black where there are none of its size."""
+def _load_picture(
+    anchor: ImageFile, path: Path | None, mask: UInt8[np.ndarray, "t h w"], record_id: str, notes: list[Note]
+) -> UInt8[np.ndarray, "t h w"]:
+    """Reads the grey frames next to a reference mask, for the report; black, with a note, where they do not fit."""
     if path is None:
         return np.zeros_like(mask)
-    pixels = load_image(path, record_id).pixels
-    return pixels.clip(0, 255).astype(np.uint8) if pixels.shape == mask.shape else np.zeros_like(mask)
+    try:
+        image = load_image(path, record_id)
+        pixels = lay_onto(anchor, image, record_id, is_mask=False).pixels
+        if pixels.shape != mask.shape:
+            raise UnreadableRecord(record_id, "another size", f"{path} has {pixels.shape}, the mask {mask.shape}")
+        return to_grey_levels(pixels, record_id, source=str(path), stated=image.stated).frames
+    except UnreadableRecord as fault:
+        notes.append(note("picture not shown", f"{path.name}: {fault.reason}: {fault.detail}."))
+        return np.zeros_like(mask)
 
 
 def _put_ed_first(clip: Clip, prediction: UInt8[np.ndarray, "t h w"], *, may_reverse: bool) -> Pair:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_pipelines import splits
+from data_pipelines.formats.camus.names import PatientFolder, find_patients, record_files
+from data_pipelines.notes import Note
 from data_pipelines.records import VIEWS, Index, Skipped
 from data_pipelines.splits import PatientSplits
 
@@ -24,8 +25,9 @@ class Entry:
         record_id: patient_id and view, e.g. "patient0001_4CH".
         patient_id: e.g. "patient0001".
         view: "2CH" or "4CH".
-        path: the patient's folder.
+        path: the folder that holds the patient's files.
         layout: "nifti" (the official release) or "mhd" (the older one).
+        files: paths by kind, as `names.RecordFiles.files`.
     """
 
     record_id: str
@@ -33,10 +35,13 @@ class Entry:
     view: str
     path: Path
     layout: str
+    files: Mapping[str, Path] = dataclasses.field(default_factory=dict, hash=False)
 
 
 def index(root: Path, split: str, *, scheme: str = "auto", views: Sequence[str] = VIEWS) -> Index[Entry]:
-    """Lists the records of a split, sorted by record id, and what is missing from it.
+    """Lists the records of a split, sorted by record id, what is missing from it, and what in the tree is not read.
+
+    Names may be in any case. Folders and files that look like records and are none are listed as skipped.
 
     Args:
         root: the folder that holds patient0001, ..., or its parent with database_nifti/.
@@ -51,7 +56,7 @@ def index(root: Path, split: str, *, scheme: str = "auto", views: Sequence[str] 
     """
     if split not in (*SPLIT_FILES, "all"):
         raise ValueError(f"split {split!r} is not one of {[*SPLIT_FILES, 'all']}")
-    patients, present = _patients(Path(root))
+    patients, present, skipped = _patients(Path(root))
     if split == "all" and scheme in ("auto", "number", "ratio"):
         wanted = list(present)
     else:
@@ -59,27 +64,32 @@ def index(root: Path, split: str, *, scheme: str = "auto", views: Sequence[str] 
         wanted = list(present) if split == "all" else assigned.patients[split]
         if not wanted:
             raise splits.empty_split(split, assigned, patients)
-    entries, skipped = [], []
+    entries: list[Entry] = []
+    notes: dict[str, tuple[Note, ...]] = {}
     for patient_id in sorted(wanted):
+        if (folder := present.get(patient_id)) is None:
+            detail = f"split {split!r} names it, {patients} lacks it"
+            skipped += [Skipped(f"{patient_id}_{view}", "patient missing", detail) for view in views]
+            continue
         try:
-            files = set(os.listdir(present[patient_id])) if patient_id in present else set()
+            names = os.listdir(folder.path)
         except OSError as error:
-            detail = f"{present[patient_id]}: {error.strerror}: make it readable"
+            detail = f"{folder.path}: {error.strerror}: make it readable"
             skipped += [Skipped(f"{patient_id}_{view}", "not readable", detail) for view in views]
             continue
         for view in views:
-            record_id = f"{patient_id}_{view}"
-            names = [f"{record_id}_{kind}" for kind in ("ED", "ES", "half_sequence")]
-            if any(f"{name}.nii.gz" in files for name in names):
-                entries.append(Entry(record_id, patient_id, view, present[patient_id], "nifti"))
-            elif any(f"{name}.mhd" in files for name in names):
-                entries.append(Entry(record_id, patient_id, view, present[patient_id], "mhd"))
-            elif patient_id in present:
-                detail = f"{present[patient_id]} holds no {record_id}_{{ED,ES,half_sequence}}.nii.gz or .mhd"
-                skipped.append(Skipped(record_id, "view missing", detail))
+            record_id, found = f"{patient_id}_{view}", record_files(folder, names, view)
+            if found.layout:
+                entries.append(Entry(record_id, patient_id, view, folder.path, found.layout, found.files))
+                if found.notes:
+                    notes[record_id] = found.notes
+            elif found.strangers:
+                detail = f"{folder.path} holds {', '.join(found.strangers[:3])}: move them, or rename the folder"
+                skipped.append(Skipped(record_id, "files of another patient", detail))
             else:
-                skipped.append(Skipped(record_id, "patient missing", f"split {split!r} names it, {patients} lacks it"))
-    return Index(sorted(entries, key=lambda entry: entry.record_id), skipped)
+                detail = f"{folder.path} holds no {record_id}_{{ED,ES,half_sequence}}.nii.gz or .mhd"
+                skipped.append(Skipped(record_id, "view missing", detail))
+    return Index(sorted(entries, key=lambda entry: entry.record_id), skipped, notes)
 
 
 def patient_splits(root: Path, scheme: str = "auto") -> PatientSplits:
@@ -98,25 +108,25 @@ def patient_splits(root: Path, scheme: str = "auto") -> PatientSplits:
             a patient that is not there.
         ValueError: there is no patient folder, or the scheme is unknown.
     """
-    return _assign_splits(*_patients(Path(root)), scheme)
+    patients, present, _ = _patients(Path(root))
+    return _assign_splits(patients, present, scheme)
 
 
-def _patients(root: Path) -> tuple[Path, dict[str, Path]]:
-    """Returns the folder that holds the patients, and the folder of each patient, by number."""
+def _patients(root: Path) -> tuple[Path, dict[str, PatientFolder], list[Skipped]]:
+    """Returns the folder that holds the patients, the folder of each patient, and what is not read."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; looked for patient0001, ... and database_nifti/ in it")
-    folder = root / "database_nifti" if (root / "database_nifti").is_dir() else root
-    present = {path.name: path for path in folder.iterdir() if re.fullmatch(r"patient\d+", path.name) and path.is_dir()}
+    folder, present, skipped = find_patients(root)
     if not present:
         others = sorted(path.name for path in folder.iterdir())
         raise ValueError(
             f"{folder} holds no patientNNNN folder; found {len(others)} others: {others[:8]}: give the "
             "folder with patient0001, ... or its parent with database_nifti/"
         )
-    return folder, dict(sorted(present.items()))
+    return folder, present, skipped
 
 
-def _assign_splits(patients: Path, present: Mapping[str, Path], scheme: str) -> PatientSplits:
+def _assign_splits(patients: Path, present: Mapping[str, PatientFolder], scheme: str) -> PatientSplits:
     parent = [patients.parent] if patients.name == "database_nifti" else []
     folders = [folder / "database_split" for folder in (patients, *parent)]
     complete = [

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines.formats import cine
-from data_pipelines.formats.camus.images import nifti_bytes
+from data_pipelines.formats.camus.writing import nifti_bytes
 from data_pipelines.formats.cine import sector
 from data_pipelines.formats.cine.pictures import natural_order
 from data_pipelines.records import Index, UnreadableRecord, summarise_skipped
