@@ -104,6 +104,9 @@ REASONS: dict[str, Reason] = {
     "several masks of one frame": Reason("A tree holds two masks of one frame.", "Keep one of them."),
     "mask of another size": Reason("Mask and picture differ in size.", "Give the mask that belongs to the picture."),
     "label out of range": Reason("The mask holds values other than labels 0..3.", "Do what the message says."),
+    "labels of another convention": Reason(
+        "The labels do not lie as in CAMUS.", "Map the labels: 1 LV endocardium, 2 myocardium, 3 left atrium."
+    ),
     "empty mask": Reason("The mask of ED or ES has no left ventricle.", "Draw it, or leave the record out."),
     "ED or ES missing": Reason("ED or ES cannot be found.", "Add the two images, or Info_*.cfg."),
     "ED equals ES": Reason("ED and ES are the same frame.", "Look at Info_*.cfg and at the two images."),

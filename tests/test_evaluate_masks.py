@@ -88,9 +88,9 @@ def test_what_does_not_fit_is_named_and_skipped(trees, tmp_path, monkeypatch):
     result = evaluate_masks(predictions, references, protocols=["semi"], out=tmp_path / "out")
     assert {(s["record_id"], s["reason"]) for s in result["skipped"]} == {
         ("patient0001_2CH", "another size"),
-        ("patient0002_2CH", "not a label mask"),
+        ("patient0002_2CH", "label out of range"),
         ("patient0003_2CH", "no prediction"),
-        ("patient0004_2CH", "truncated file"),
+        ("patient0004_2CH", "not an image"),
         ("patient0099_4CH", "no reference"),
     }
     assert result["protocols"]["semi"]["n_frames"] == 16

@@ -104,7 +104,7 @@ def examine(clip: Clip, titles: Iterable[str] = ()) -> ClipFacts:
         lv_height_to_width=masks.lv_height_to_width,
         ef_of_masks_percent=masks.ef_percent,
         frame_hashes=frozenset(h for h, frame in zip(hashes, clip.frames, strict=True) if frame.min() < frame.max()),
-        titles=frozenset({*titles, *_frame_titles(clip, hashes), *masks.titles}),
+        titles=frozenset({*titles, *_frame_titles(clip, hashes), *masks.titles}) - {one.code for one in clip.notes},
         notes=_notes(clip),
     )
 

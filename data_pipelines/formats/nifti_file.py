@@ -131,8 +131,9 @@ def _samples(content: _Content, path: Path, record_id: str) -> tuple[Shaped[np.n
         raise UnreadableRecord(record_id, "header garbled", detail)
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as error:
-        detail = f"{path}: {error}: the header's data type is none of NIfTI: export it again"
+    except (HeaderDataError, KeyError) as error:
+        code = int(header["datatype"])
+        detail = f"{path}: the header states data type {code}, which is none of NIfTI: export it again"
         raise UnreadableRecord(record_id, "header garbled", detail) from error
     if dtype.kind not in "uif" and not (dtype.names and set("RGB") <= set(dtype.names)):
         detail = f"{path} holds {dtype} samples, expected one grey level or label for each pixel: convert it"

@@ -13,13 +13,13 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
+from data_pipelines.formats.frame_rate import frame_rate
 from data_pipelines.formats.placement import Placement
 from data_pipelines.notes import Note, note
 
 SPACE_UNITS = {1: ("m", 1000.0), 2: ("mm", 1.0), 3: ("um", 0.001)}
 TIME_UNITS = {8: ("s", 1.0), 16: ("ms", 1e-3), 24: ("us", 1e-6)}
 NO_TIMES = {32: "Hz", 40: "ppm", 48: "rad/s"}
-RATE_LIMITS = (2.0, 1000.0)  # frames per second that echocardiography can have
 SAME = 0.01
 
 
@@ -121,7 +121,7 @@ def rate_of(header: nib.Nifti1Header, time_axis: int | None) -> Rate:
     name, seconds = TIME_UNITS[code]
     fps = 1 / (value * seconds)
     stated = f"pixdim[4] = {value:g} {name}"
-    if not RATE_LIMITS[0] <= fps <= RATE_LIMITS[1]:
+    if frame_rate(fps) is None:
         text = f"{stated} would be {fps:.4g} frames per second; it was not used."
         return Rate(None, (note(unknown, text), note("frame rate doubtful", text)))
     slice_time = float(header["slice_duration"])

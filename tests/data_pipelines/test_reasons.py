@@ -10,7 +10,7 @@ from data_pipelines.doctor.findings import MISSING, UNREADABLE
 from data_pipelines.notes import NOTE_KINDS
 from data_pipelines.reasons import REASONS
 from tests.data_pipelines.broken import camus, cines, dicom, echonet, videos
-from tests.data_pipelines.broken.use import BROKEN_IN_USE
+from tests.data_pipelines.broken.use import BROKEN_IN_USE, NOTED_IN_USE
 
 ROOT = Path(__file__).parents[2]
 KINDS_OF_FILE = (cines, dicom, camus, echonet, videos)
@@ -39,10 +39,15 @@ def test_the_doctor_shows_the_note_of_a_file(code, tmp_path):
     assert code in {finding.title for finding in findings}, findings
 
 
+@pytest.mark.parametrize("code", NOTED_IN_USE)
+def test_use_of_a_record_gives_its_note(code, tmp_path):
+    assert code in NOTED_IN_USE[code](tmp_path)
+
+
 def test_every_reason_and_every_note_has_a_file():
     assert {*BROKEN, *BROKEN_IN_USE} | REASONS_TO_DO == REASONS.keys()
     assert not {*BROKEN, *BROKEN_IN_USE} & REASONS_TO_DO, "these have a file: take them off the list"
-    assert NOTED.keys() | NOTES_TO_DO == NOTE_KINDS.keys()
+    assert NOTED.keys() | NOTED_IN_USE.keys() | NOTES_TO_DO == NOTE_KINDS.keys()
     assert not NOTED.keys() & NOTES_TO_DO, "these have a file: take them off the list"
 
 

@@ -106,7 +106,7 @@ def test_a_split_without_a_usable_record_says_why(tmp_path):
     for name in _tree(tmp_path):
         for path in (tmp_path / name).glob("*_4CH_*.nii.gz"):
             path.write_bytes(b"")
-    with pytest.raises(EmptySplit, match="3 x truncated file"):
+    with pytest.raises(EmptySplit, match="3 x empty file"):
         load_split(CamusSource(tmp_path, views=("4CH",)), "train", lambda clip: clip)
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+from data_pipelines.formats.frame_rate import FPS_LIMITS
 from data_pipelines.notes import Note, note
 from data_pipelines.records import QUALITIES, UnreadableRecord
 
@@ -20,7 +21,6 @@ NUMBER = re.compile(
 EF_AND_VOLUMES_APART = 2.0  # percentage points: what rounding of the three numbers explains
 VOLUME_UNITS = {"litres": 1000.0, "mm3": 0.001}
 VOLUME_LIMITS = (10.0, 1000.0)  # ml, end-diastolic
-RATE_LIMITS = (2.0, 1000.0)  # frames per second
 HALF_CYCLE_S = (0.06, 2.0)  # ED to ES lasts about 0.3 s
 FRAMES_TO_JUDGE = 8  # shorter sequences say nothing on the frame rate
 
@@ -81,7 +81,7 @@ def read_info(path: Path, record_id: str) -> Info:
         frames=fields.whole("nbframe"),
         quality=_quality(fields),
         ef_percent=_ef(fields, volumes),
-        fps=fields.number("framerate", RATE_LIMITS),
+        fps=fields.number("framerate", FPS_LIMITS),
         volumes_ml=volumes,
         notes=tuple(fields.notes),
     )

@@ -68,9 +68,9 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
 
     Raises:
         UnreadableRecord: with one of the reasons of `load_image`, or "frames of another size", "grey level out of
-            range", "mask of another size", "geometry disagrees", "label out of range", "empty mask", "ED or ES
-            missing", "ED equals ES", "ED not in sequence", "ED and ES contradicted", "cfg garbled", "axes transposed"
-            (checked where the ED or the ES mask has an atrium: `check_anatomy`).
+            range", "mask of another size", "geometry disagrees", "label out of range", "labels of another convention",
+            "empty mask", "ED or ES missing", "ED equals ES", "ED not in sequence", "ED and ES
+            contradicted", "cfg garbled", "axes transposed" (checked where the ED or the ES mask has an atrium).
         ImportError: the .mhd layout needs SimpleITK, which is not installed.
     """
     info = _info(entry)
@@ -87,12 +87,14 @@ def read(entry: Entry, *, sequence: bool = True) -> Clip:
     are_equal = not record.is_sequence and (frames[0] == frames[1]).all() and (label_map[0] == label_map[1]).all()
     if ed == es or are_equal:
         raise _fault(entry, "ED equals ES", "they are the same frame: look at Info_*.cfg and at the two images")
+    for index, name in ((ed, "ED"), (es, "ES")):
+        record.notes.extend(label_notes(label_map[index], name))
+    if strange := next((one for one in record.notes if one.code == "labels of another convention"), None):
+        raise _fault(entry, "labels of another convention", strange.text)
     turn = _choose_turn(entry, record, label_map[[ed, es]])
     frames, label_map = turn.apply(frames), turn.apply(label_map)
     order = np.arange(ed, es + 1) if ed < es else np.arange(ed, es - 1, -1)
     record.notes.extend(one for one in levels.notes if one.text != "As stored.")
-    for index, name in ((ed, "ED"), (es, "ES")):
-        record.notes.extend(label_notes(label_map[index], name))
     areas = [int((label_map[index] == ENDOCARDIUM).sum()) for index in (ed, es)]
     if has_reference[[ed, es]].all() and areas[1] > areas[0]:
         text = f"The cavity has {areas[0]} pixels at ED and {areas[1]} at ES."

@@ -17,11 +17,11 @@ INSIDE = 0.5  # share of a label within the hull of the myocardium from which it
 RIM = 0.9  # share of the atrium's surroundings with another label from which the mask was interpolated
 
 
-def to_labels(masks: Sequence[Shaped[np.ndarray, "t h w"]], record_id: str, *, names: str) -> tuple[int, Note | None]:
+def to_labels(masks: Sequence[np.ndarray], record_id: str, *, names: str) -> tuple[int, Note | None]:
     """Recognises how the masks of one record are coded.
 
     Args:
-        masks: all masks of the record; they are coded alike.
+        masks: all masks of the record, each (t, h, w); they are coded alike.
         record_id: the record, for the message of a fault.
         names: the files, for the message of a fault.
 

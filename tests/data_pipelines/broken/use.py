@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import shutil
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from data_pipelines.simulator.realism.frames import ed_es_frames
 from data_pipelines.source import CamusSource
 from data_pipelines.store.preparation import prepare
 from data_pipelines.store.stored_clips import StoredClips
-from tests.data_pipelines.broken.camus import tree
+from tests.data_pipelines.broken.camus import tree, ventricle_as_three
 from tests.helpers.dicom_files import picture, region, write
 from tests.helpers.trees import edit, make_clip, path_of, remove
 
@@ -69,10 +70,32 @@ def pairs(folder, change):
     return [record.reason for record in paired.skipped]
 
 
+def copy_beside(root):
+    (root / "again").mkdir()
+    shutil.copy(path_of(root, "ED_gt"), root / "again")
+
+
 def without_reference(folder):
     return pairs(folder, lambda _: remove(folder / "references", "ES_gt", "ES"))
 
 
+def picture_of_another_size(folder):
+    """The notes of a pair whose picture does not fit."""
+    tree(folder / "references")
+    edit(path_of(folder / "references", "ED"), lambda a: a[:-3])
+    paired = read_pairs(folder / "references", folder / "references", sequences=False)
+    return [one.code for one in paired.notes["patient0001_4CH"]]
+
+
+def labels_swapped(folder):
+    """The notes of a pair whose predictions call the ventricle 3."""
+    tree(folder / "references")
+    edit(path_of(tree(folder / "predictions"), "ED_gt"), ventricle_as_three)
+    paired = read_pairs(folder / "predictions", folder / "references", sequences=False)
+    return [one.code for one in paired.notes["patient0001_4CH"]]
+
+
+NOTED_IN_USE = {"labels of another convention": labels_swapped, "picture not shown": picture_of_another_size}
 BROKEN_IN_USE = {
     "several pictures": two_pictures,
     "too few frames": two_frames,
@@ -83,5 +106,5 @@ BROKEN_IN_USE = {
     "no reference": without_reference,
     "no prediction": lambda folder: pairs(folder, lambda root: remove(root, "ES_gt", "ES")),
     "another size": lambda folder: pairs(folder, lambda root: edit(path_of(root, "ES_gt"), lambda a: a[:-2])),
-    "not a label mask": lambda folder: pairs(folder, lambda root: edit(path_of(root, "ES_gt"), lambda a: a * 85)),
+    "several masks of one frame": lambda folder: pairs(folder, copy_beside),
 }

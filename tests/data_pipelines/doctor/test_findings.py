@@ -106,8 +106,8 @@ def painted(clip, where, value, what="label_map"):
         (lambda c: painted(c, np.s_[3, :40], 250, "frames"), "suspicious", "saturated frame"),
         (lambda c: painted(c, np.s_[3], c.frames[2], "frames"), "notes", "frames repeated within a clip"),
         (lambda c: painted(c, np.s_[5], c.label_map[0]), "suspicious", "EF of the masks not plausible"),
-        (lambda c: dataclasses.replace(c, ef_percent=40.0), "notes", "EF far from the mask areas"),
-        (lambda c: dataclasses.replace(c, ef_percent=20.0), "suspicious", "EF contradicts the masks"),
+        (lambda c: dataclasses.replace(c, ef_percent=40.0, volumes_ml=None), "notes", "EF far from the mask areas"),
+        (lambda c: dataclasses.replace(c, ef_percent=20.0, volumes_ml=None), "suspicious", "EF contradicts the masks"),
         (lambda c: erased(c, ATRIUM), "notes", "anatomy not checkable: no atrium label"),
         (
             lambda c: dataclasses.replace(c, has_reference=np.zeros(6, bool), label_map=0 * c.label_map),
