@@ -172,7 +172,7 @@ def test_nothing_usable_is_refused(tree, tmp_path, capsys):
     for path in source.rglob("*half_sequence.nii.gz"):
         path.write_bytes(b"")
     assert from_camus(source, tmp_path / "data") == 2
-    assert "no usable record:\n2 x truncated file: patient0001_2CH" in capsys.readouterr().err
+    assert "no usable record:\n2 x empty file: patient0001_2CH" in capsys.readouterr().err
     assert files(tmp_path / "data") == {}
 
 
