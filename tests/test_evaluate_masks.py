@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.formats.camus import masks
-from data_pipelines.notes import note
 from data_pipelines.formats.camus.writing import nifti_bytes
+from data_pipelines.notes import note
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import evaluate_masks
