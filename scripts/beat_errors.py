@@ -160,10 +160,13 @@ def try_row(row: Row, hearts: int) -> Errors:
         found = find_beats(np.repeat(area, times), fps=times * row.fps if row.rate_known else None)
         near = NEAR_EDGE * known.heart.beat_s * row.fps
         for name, true, seen in (
-            ("ED", {t for b in beats for t in (b.ed_frame, b.next_ed_frame)},
-             {f for b in found.beats for f in (b.ed_frame, b.next_ed_frame) if f is not None}),
+            (
+                "ED",
+                {t for b in beats for t in (b.ed_frame, b.next_ed_frame)},
+                {f for b in found.beats for f in (b.ed_frame, b.next_ed_frame) if f is not None},
+            ),
             ("ES", {b.es_frame for b in beats}, {b.es_frame for b in found.beats if b.es_frame is not None}),
-        ):  # fmt: off
+        ):
             _match(errors, name, sorted(true), [f / times for f in sorted(seen)], (frames, near))
     return errors
 
