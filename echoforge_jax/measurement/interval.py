@@ -9,12 +9,17 @@ are unlike them (another scanner, another disease).
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib.resources
+import json
 import math
 from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
 
+RESIDUALS_FILE = "ef_residuals.json"
+COVERAGE = 0.9
 Correction = Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]
 
 
@@ -64,6 +69,33 @@ def conformal_interval(residuals: Float[np.ndarray, " n"], *, coverage: float) -
         )
     ranked = np.sort(residuals)
     return Interval(float(ranked[lowest - 1]), float(ranked[n - lowest]), coverage, n)
+
+
+def released_interval(network: str, method: str, *, coverage: float = COVERAGE) -> Interval | None:
+    """Returns the interval of a released network, calibrated on CAMUS patients 351 to 400.
+
+    None of these patients trained the network, but they chose its best epoch.
+
+    Args:
+        network: "camus-small" or "echoforge_camus_256".
+        method: "biplane_discs", "biplane_discs_unscaled" or "single_plane_discs".
+        coverage: the wanted share, between 0 and 1.
+
+    Returns:
+        The interval, or None where this network or method was not calibrated.
+
+    Raises:
+        ValueError: coverage is not between 0 and 1, or asks for more patients than there are.
+    """
+    residuals = _released_residuals().get(network, {}).get(method)
+    return None if residuals is None else conformal_interval(np.array(residuals), coverage=coverage)
+
+
+@functools.cache
+def _released_residuals() -> dict[str, dict[str, list[float]]]:
+    """Reads reference minus measurement of every calibration patient, by network and method, in EF points."""
+    file = importlib.resources.files("echoforge_jax.measurement") / RESIDUALS_FILE
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def fit_line(measured: Float[np.ndarray, " n"], reference: Float[np.ndarray, " n"]) -> Correction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echoforge_jax.measurement.interval import conformal_interval, cross_fit, fit_line
+from echoforge_jax.measurement.interval import conformal_interval, cross_fit, fit_line, released_interval
 
 pytestmark = pytest.mark.fast
 
@@ -51,3 +51,17 @@ def test_a_patient_never_corrects_itself():
     reference[7] += 1000
     corrected = cross_fit(measured, reference, fit_line, folds=30, seed=0)
     assert corrected[7] == pytest.approx(2 + 0.9 * measured[7])
+
+
+@pytest.mark.parametrize("network", ["camus-small", "echoforge_camus_256"])
+@pytest.mark.parametrize("method", ["biplane_discs", "biplane_discs_unscaled", "single_plane_discs"])
+def test_the_released_networks_have_an_interval(network, method):
+    interval = released_interval(network, method)
+    assert interval.n_patients == 50 and -15 < interval.low < 0 < interval.high < 20
+    half = released_interval(network, method, coverage=0.5)
+    assert interval.low < half.low < half.high < interval.high
+
+
+def test_what_was_not_calibrated_has_no_interval():
+    assert released_interval("mine", "biplane_discs") is None
+    assert released_interval("camus-small", "folland") is None
