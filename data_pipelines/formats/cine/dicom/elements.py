@@ -45,6 +45,10 @@ def quiet() -> Iterator[None]:
         yield
 
 
+ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # what begins an item of a sequence, in both orders of bytes
+MOST_ITEMS = 20_000  # of a sequence with all that it holds
+
+
 class Elements:
     """A header, or one item of a sequence in it. What cannot be read counts as absent, and a note says so."""
 
@@ -141,6 +145,10 @@ class Elements:
     def items(self, name: str) -> list[Elements]:
         """Reads the items of a sequence; [] where it is absent, empty or no sequence."""
         if name not in self._dataset:
+            return []
+        raw = self._dataset.get_item(Tag(name))
+        if isinstance(raw, RawDataElement) and raw.value and max(map(raw.value.count, ITEMS)) > MOST_ITEMS:
+            self.ignore(name, f"holds more than {MOST_ITEMS} items")
             return []
         try:
             value = self._value(name) or []

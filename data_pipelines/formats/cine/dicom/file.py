@@ -26,9 +26,9 @@ from data_pipelines.records import UnreadableRecord
 PIXEL_TAGS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 UNDEFINED = 0xFFFFFFFF
 LONG = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN"}  # VRs of pixel data: two more bytes, then the length
-MOST_READS = 500_000  # of a header: real ones take a few thousand
+MOST_READS = 100_000  # of a header: real ones take hundreds, two for each element
 LONGEST_ELEMENT = 2**28  # bytes of one element of the header
-LARGEST_INFLATED = 2**29  # bytes of a deflated file
+MOST_INFLATED, MOST_INFLATION = 2**28, 200  # bytes of an inflated file; and this multiple of the deflated one
 
 
 class Reopened:
@@ -159,6 +159,8 @@ def open_file(file: io.BufferedIOBase, path: Path, record_id: str, names: Sequen
         )
         header, implicit = Elements(dataset), bool(dataset.original_encoding[0])
         pixels = _pixel_element(file, bounded.size, implicit, little)
+    except UnreadableRecord:
+        raise
     except DAMAGED as error:
         detail = f"{path}: the header cannot be read ({type(error).__name__}): export the file again"
         raise UnreadableRecord(record_id, "header garbled", detail) from error
@@ -216,14 +218,15 @@ def _behind_meta(tag: int, vr: str | None, length: int) -> bool:
 
 
 def _inflate(file: io.BufferedIOBase, path: Path, record_id: str) -> bytes:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater, deflated = zlib.decompressobj(-zlib.MAX_WBITS), file.read()
+    most = min(MOST_INFLATED, MOST_INFLATION * len(deflated))
     try:
-        content = inflater.decompress(file.read(), LARGEST_INFLATED)
+        content = inflater.decompress(deflated, most)
     except zlib.error as error:
         detail = f"{path}: the deflated header and pixels do not inflate: export the file again"
         raise UnreadableRecord(record_id, "header garbled", detail) from error
     if inflater.unconsumed_tail:
-        detail = f"{path} inflates to more than {LARGEST_INFLATED} bytes: export it without deflation"
+        detail = f"{path} inflates to more than {most} bytes: export it without deflation"
         raise UnreadableRecord(record_id, "video too large", detail)
     if not inflater.eof:
         raise UnreadableRecord(record_id, "truncated file", f"{path}: the deflated data end early: fetch it again")

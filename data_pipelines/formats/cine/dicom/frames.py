@@ -20,7 +20,7 @@ from data_pipelines.notes import Note, note
 from data_pipelines.records import UnreadableRecord
 
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-MOST_FRAGMENTS = 200_000
+MOST_FRAGMENTS = MOST_FRAMES = 100_000
 END_AND_START = re.compile(rb"\xff\xd9\0?(?=\xff\xd8\xff)")  # of two JPEG pictures in one fragment
 
 
@@ -90,7 +90,7 @@ def native_frames(pixels: PixelElement, frame_bytes: float, stated: int | None, 
         record_id: the record, for the message of a fault.
 
     Raises:
-        UnreadableRecord: "truncated file", "no pixel data" or "pixel data of another size".
+        UnreadableRecord: "truncated file", "pixel data of another size" or "video too large".
     """
     count, there = pixels.stated_bytes, pixels.available_bytes
     if pixels.is_cut or count is None:
@@ -106,6 +106,9 @@ def native_frames(pixels: PixelElement, frame_bytes: float, stated: int | None, 
     if not whole:
         detail = f"{path}: {count} bytes of pixel data, and one frame of the header takes {frame_bytes:g}"
         raise UnreadableRecord(record_id, "pixel data of another size", f"{detail}: export it again")
+    if whole > MOST_FRAMES:
+        detail = f"{path}: {whole} frames of {frame_bytes:g} bytes, expected at most {MOST_FRAMES}: export it in parts"
+        raise UnreadableRecord(record_id, "video too large", detail)
     if frame_bytes % 1:
         places = tuple(Place(pixels, (Piece(0, count),), i) for i in range(whole))
     else:

@@ -27,6 +27,7 @@ SMALLEST_BOX = 16  # pixels: a smaller box is an error of the coordinates
 POSSIBLE_MM = (0.002, 5.0)  # of a pixel; outside of it a number is no spacing of an ultrasound picture
 SAME = 0.02  # relative difference up to which two spacings are one
 OVERLAP, WITHIN = 0.5, 0.9  # of two boxes over their union; of one box over itself
+MOST_REGIONS = 100
 BEYOND = 1  # pixels that a region may leave the picture, by counting to the size instead of to the last pixel
 
 Spacing = tuple[float, float]
@@ -100,6 +101,9 @@ def read_pictures(header: Elements, shape: tuple[int, int], record_id: str) -> l
 def _tissue(header: Elements, record_id: str) -> list[tuple[int, Elements]]:
     """Lists (number, item) of the two-dimensional tissue regions."""
     items = header.items("SequenceOfUltrasoundRegions")
+    if len(items) > MOST_REGIONS:
+        header.ignore("SequenceOfUltrasoundRegions", f"holds {len(items)} regions")
+        return []
     kinds = [(item.integer("RegionSpatialFormat"), item.integer("RegionDataType")) for item in items]
     stated = [kind for kind in kinds if None not in kind]
     found = [

@@ -78,6 +78,7 @@ CODEC_OF_SYNTAX = {
 }
 FILMS = tuple(f"1.2.840.10008.1.2.4.10{number}" for number in range(9))  # MPEG-2, MPEG-4 AVC, HEVC
 ALWAYS_ALLOWED, MOST_INFLATION = 2**28, 100  # bytes of grey frames; beyond, this multiple of the pixel data
+MOST_BYTES = 3 * 2**28  # of grey frames
 
 Samples = Shaped[np.ndarray, "h w *samples"]
 
@@ -296,7 +297,8 @@ class _Reader:
         return Pixels(film.frames, (levels, *self.notes, *warnings_of(film.notes)), film.fps)
 
     def _most_bytes(self) -> int:
-        return max(ALWAYS_ALLOWED, MOST_INFLATION * sum(pixels.available_bytes for pixels in self.every))
+        there = sum(pixels.available_bytes for pixels in self.every)
+        return min(max(ALWAYS_ALLOWED, MOST_INFLATION * there), MOST_BYTES)
 
     def _grey(self, frames: Frames, read: Callable[[int, bool], _Picture]) -> Pixels:
         """Decodes every frame to grey levels."""
