@@ -79,9 +79,10 @@ def lay_onto(anchor: ImageFile, other: ImageFile, record_id: str, *, is_mask: bo
 
 
 def _pairs(anchor: ImageFile, other: ImageFile) -> list[tuple[Placement, Placement]]:
-    """Pairs the statements of two files: those of one name, else each with each."""
-    pairs = [(one, two) for one in anchor.placements for two in other.placements]
-    return [pair for pair in pairs if pair[0].source == pair[1].source] or pairs
+    """Pairs the statements of two files: those of one name where both make the same ones, else each with each."""
+    if [one.source for one in anchor.placements] == [two.source for two in other.placements]:
+        return list(zip(anchor.placements, other.placements, strict=True))
+    return [(one, two) for one in anchor.placements for two in other.placements]
 
 
 def _paste(found: Fit, other: ImageFile, shape: tuple[int, int]) -> np.ndarray | None:

@@ -14,14 +14,16 @@ def write(path, array, *, affine, codes=(0, 2), units=("mm", "unknown"), zooms=N
     """
     both = affine if isinstance(affine, tuple) else (affine, affine)
     image = kind(np.ascontiguousarray(array), np.asarray(both[1], float))
-    image.set_qform(np.asarray(both[0], float), codes[0])
-    image.set_sform(np.asarray(both[1], float), codes[1], update_affine=False)
+    content = bytearray(image.to_bytes())  # nibabel corrects the header here, so that it is changed afterwards
+    header = image.header.copy()
+    header.set_qform(np.asarray(both[0], float), codes[0])
+    header.set_sform(np.asarray(both[1], float), codes[1])
     if zooms is not None:
-        image.header["pixdim"][1 : len(zooms) + 1] = zooms
-    image.header.set_xyzt_units(*units)
+        header["pixdim"][1 : len(zooms) + 1] = zooms
+    header.set_xyzt_units(*units)
     for name, value in fields.items():
-        image.header[name] = value
-    content = image.to_bytes()
+        header[name] = value
+    content[: header.sizeof_hdr] = header.binaryblock
     path.write_bytes(gzip.compress(content) if path.name.lower().endswith(".gz") else content)
     return path
 

@@ -199,7 +199,8 @@ def _load_masks(entry: Entry, anchor: ImageFile, kinds: dict[int, str]) -> dict[
             if laid.pixels.shape[1:] == anchor.shape and set(np.unique(laid.pixels).tolist()) <= {0, 1, 255}:
                 detail += f": {len(laid.pixels)} masks in one file, one for each label? Give one mask of labels 0..3"
             raise _fault(entry, "mask of another size", f"{mask.path}: {detail}")
-        masks[index] = dataclasses.replace(laid, notes=(*_notes_of(mask), *laid.notes))
+        own = [one for one in _notes_of(mask) if one.code != "pixel spacing doubtful"]  # that of the picture counts
+        masks[index] = dataclasses.replace(laid, notes=(*own, *laid.notes))
     return masks
 
 
