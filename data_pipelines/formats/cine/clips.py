@@ -26,7 +26,7 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob"),
     *(".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".ogv", ".mxf", ".dv", ".ivf", ".y4m"),
 )
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr")  # .hdr has its pixels in .img
 DICOM_SUFFIXES = (".dcm", ".dicom")
 SUFFIXES = (*VIDEO_SUFFIXES, *NIFTI_SUFFIXES, *DICOM_SUFFIXES)
 MASK_ENDINGS = tuple(f"_gt{suffix}" for suffix in NIFTI_SUFFIXES)  # CAMUS' name of a mask
@@ -86,12 +86,17 @@ def index(root: Path) -> Index[CineEntry]:
                 skipped.append(Skipped(record_name(path), "a mask, not a picture", f"{path} ends like a CAMUS mask"))
             elif _suffix(path) or dicom.begins_like_dicom(path):
                 here.append(path)
-            elif not name.lower().endswith(".png"):
+            elif not name.lower().endswith(".png") and not _is_half_of_pair(path):
                 skipped.append(Skipped(name, "unsupported suffix", f"{path}: a cine is {', '.join(SUFFIXES)} or PNGs"))
         found += _find_cines(here)
     if not found and not skipped:
         raise ValueError(f"{root} holds no file: give a cine ({', '.join(SUFFIXES)}) or a folder with cines or PNGs")
     return Index(name_cines(root, found), skipped)
+
+
+def _is_half_of_pair(path: Path) -> bool:
+    """Says whether these are the pixels of a NIfTI header beside them."""
+    return path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file()
 
 
 def _find_cines(paths: list[Path]) -> list[FoundCine]:

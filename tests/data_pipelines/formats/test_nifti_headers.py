@@ -63,6 +63,13 @@ def test_a_pair_of_header_and_pixels_in_a_camus_tree(tmp_path):
         camus.read(entry)
 
 
+def test_a_pair_in_a_folder_of_cines(tmp_path):
+    nib.save(nib.Nifti1Pair(ON_DISK, PLAIN), tmp_path / "a.hdr")
+    listed = cine.index(tmp_path)
+    assert [entry.record_id for entry in listed.entries] == ["a"] and not listed.skipped
+    assert np.array_equal(clip_of(tmp_path / "a.hdr").frames, FRAMES)
+
+
 def zipped(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.nii", b"0" * 100)
