@@ -197,6 +197,7 @@ def seeds(target: str, folder: Path) -> list[bytes]:
         target: one of `TARGETS`.
         folder: an empty folder for files on the way.
     """
+    from data_pipelines.formats.camus.writing import nifti_bytes
     from tests.helpers import dicom_files, trees
 
     if target == "dicom":
@@ -213,7 +214,7 @@ def seeds(target: str, folder: Path) -> list[bytes]:
     if target == "pictures":
         return [_png()]
     if target == "camus_mask":
-        return [_nifti(2)]
+        return [gzip.decompress(nifti_bytes(trees.make_clip().label_map[0], (0.308, 0.154)))]
     if target == "camus_mhd":
         return [_mhd("ED")]
     if target == "camus_cfg":

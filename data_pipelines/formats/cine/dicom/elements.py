@@ -85,15 +85,23 @@ class Elements:
         with quiet():
             return self._dataset[name].value
 
+    def _stored(self, name: str) -> bytes:
+        """Returns the bytes of an element that is there and was not converted yet; b"" where there are none."""
+        try:
+            raw = self._dataset.get_item(Tag(name))
+        except DAMAGED:  # pydicom converts an element without bytes, and knows not every VR
+            return b""
+        return raw.value or b"" if isinstance(raw, RawDataElement) else b""
+
     def numbers(self, name: str) -> tuple[float, ...]:
         """Reads every value of an element as a number; () where it is absent, empty or garbled."""
         if name not in self._dataset:
             return ()
-        raw = self._dataset.get_item(Tag(name))
+        stored = self._stored(name)
         try:
             value = self._value(name)
         except DAMAGED:  # not of its VR: the text itself
-            value = raw.value.decode("latin-1").split("\\") if isinstance(raw, RawDataElement) and raw.value else None
+            value = stored.decode("latin-1").split("\\") if stored else None
         values = value if isinstance(value, MultiValue | list | tuple) else [value]
         try:
             texts = ["" if one is None else str(one).strip(" \0") for one in values]
@@ -146,8 +154,7 @@ class Elements:
         """Reads the items of a sequence; [] where it is absent, empty or no sequence."""
         if name not in self._dataset:
             return []
-        raw = self._dataset.get_item(Tag(name))
-        if isinstance(raw, RawDataElement) and raw.value and max(map(raw.value.count, ITEMS)) > MOST_ITEMS:
+        if max(map(self._stored(name).count, ITEMS)) > MOST_ITEMS:
             self.ignore(name, f"holds more than {MOST_ITEMS} items")
             return []
         try:
@@ -159,7 +166,12 @@ class Elements:
 
     def sequences(self) -> list[str]:
         """Lists the keywords of the sequences."""
-        return [one.keyword for one in self._dataset if one.VR == "SQ"]
+        names = []
+        for tag in tuple(self._dataset.keys()):
+            with contextlib.suppress(*DAMAGED):  # an element of a VR that pydicom does not know
+                if self._dataset[tag].VR == "SQ":
+                    names.append(self._dataset[tag].keyword)
+        return names
 
     def content(self, name: str) -> bytes:
         """Reads the bytes of an element; b"" where it is absent or holds none."""
