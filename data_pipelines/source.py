@@ -16,8 +16,8 @@ from data_pipelines.formats import camus, cine, echonet_dynamic
 from data_pipelines.notes import Note
 from data_pipelines.notes_by_record import merge_notes
 from data_pipelines.records import VIEWS, Clip, Index, Skipped, UnreadableRecord, summarise_skipped
-from data_pipelines.splits import SPLITS
-from data_pipelines.store.builder import NotPrepared
+from data_pipelines.splits import SPLITS, NoPatient
+from data_pipelines.store.builder import SplitNotPrepared
 from data_pipelines.store.stored_clips import StoredClips
 
 Progress = Callable[[int, int], None]
@@ -27,6 +27,22 @@ ItemT = TypeVar("ItemT", covariant=True)
 
 class EmptySplit(DataError):
     """A split has no usable record."""
+
+
+def has_records(source: Source, split: str) -> bool:
+    """Tells whether a data set has a record in a split.
+
+    Args:
+        source: the data set.
+        split: "train", "validation" or "test".
+
+    Raises:
+        DataError, FileNotFoundError: the data set cannot be read at all, which is another matter than an empty split.
+    """
+    try:
+        return bool(source.index(split).entries)
+    except (NoPatient, SplitNotPrepared):
+        return False
 
 
 @runtime_checkable
@@ -157,7 +173,7 @@ class StoreSource:
         for split in SPLITS:
             try:
                 listed = self.index(split)
-            except NotPrepared as error:  # a store need not have all three
+            except SplitNotPrepared as error:  # a store need not have all three
                 absent.append(str(error))
                 continue
             entries += listed.entries

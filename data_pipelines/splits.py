@@ -46,6 +46,10 @@ class SplitError(DataError):
     """A split cannot be used as it stands."""
 
 
+class NoPatient(SplitError):
+    """A split has no patient."""
+
+
 class PatientTwice(SplitError):
     """A patient is in two splits, or twice in one."""
 
@@ -142,7 +146,7 @@ def check_once(groups: Mapping[str, Sequence[str]], where: Path) -> None:
         )
 
 
-def empty_split(split: str, splits: PatientSplits, where: Path) -> SplitError:
+def empty_split(split: str, splits: PatientSplits, where: Path) -> NoPatient:
     """Makes the error for a split without a patient; its message counts the patients of the others.
 
     Args:
@@ -151,7 +155,7 @@ def empty_split(split: str, splits: PatientSplits, where: Path) -> SplitError:
         where: the data set.
     """
     counts = {name: len(ids) for name, ids in splits.patients.items()}
-    return SplitError(
+    return NoPatient(
         f"split {split!r} (scheme {splits.scheme!r}) of {where} is empty; patients by split: {counts}: choose another "
         "split or scheme, or complete the tree"
     )

@@ -22,7 +22,8 @@ from echoforge_jax.distributed import processes
 from echoforge_jax.errors import FAILED, KILLED_BY_USER, OK, STORAGE, USAGE, ConfigError, EchoForgeError
 from echoforge_jax.flags_help import HELP_FLAGS, help_text
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+PATH_FAULTS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
+NAME_FAULTS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 
 
 @contextmanager
@@ -30,20 +31,18 @@ def errors_as_messages() -> Iterator[None]:
     """Ends the process with a message and an exit code where a known fault is raised inside.
 
     The code is the error's own (`echoforge_jax.errors`, `data_pipelines.errors`); paths that do not exist or cannot be
-    read count as faults of input (2), a full disk as one of storage (74), and a second Ctrl-C ends with 130. Anything
-    else is a bug: its trace is shown.
+    read or written count as faults of input (2), a full disk and every other fault of the file system as one of
+    storage (74), and a second Ctrl-C ends with 130. Anything else is a bug: its trace is shown.
     """
     logging.set_verbosity(logging.ERROR)  # Orbax and JAX report every one of their own steps otherwise
     try:
         yield
     except (EchoForgeError, DataError) as error:
         _stop(error, error.exit_code)
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+    except PATH_FAULTS as error:
         _stop(error, USAGE)
     except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        _stop(error, STORAGE)
+        _stop(error, USAGE if error.errno in NAME_FAULTS else STORAGE)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         sys.exit(KILLED_BY_USER)
@@ -93,7 +92,8 @@ def _with_config_paths(arguments: list[str]) -> list[str]:
 
 
 def _stop(error: Exception, code: int) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    print(f"error: {text}", file=sys.stderr, flush=True)
     if processes.has_joined():
         os._exit(code)  # the other processes must know at once: an ordinary exit would wait for them
     sys.exit(code)

@@ -28,7 +28,10 @@ _WORKDIR = flags.DEFINE_string(
 _FORMAT = flags.DEFINE_enum("format", "safetensors", list(OUTPUTS), "The format that is written.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "The type of the kernels in a safetensors file.")
 _FRAMES = flags.DEFINE_integer(
-    "frames", None, "The frames of a clip that a stablehlo program takes. Without it as many as in the training."
+    "frames",
+    None,
+    "The frames of a clip that a stablehlo program takes. Without it as many as in the training.",
+    lower_bound=1,
 )
 _THRESHOLD = flags.DEFINE_float(
     "threshold",

@@ -6,25 +6,29 @@ name of its own (`network_resolution`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipelines.doctor.advice import advise
+from data_pipelines.errors import DataError
 from data_pipelines.formats.camus import masks
 from data_pipelines.notes import Note
 from data_pipelines.notes_by_record import merge_notes
 from data_pipelines.preprocessing import at_network_size
 from data_pipelines.records import Clip, Skipped, summarise_skipped
 from data_pipelines.sampling import ed_to_es
-from data_pipelines.source import EmptySplit, LoadedSplit, load_split
+from data_pipelines.source import EmptySplit, LoadedSplit, has_records, load_split
 from echoforge_jax.config import Config
 from echoforge_jax.console import progress_bar, say
 from echoforge_jax.distributed import processes
+from echoforge_jax.errors import ConfigError
 from echoforge_jax.evaluation.protocols import FULL, PROTOCOLS, SEMI, Protocol
 from echoforge_jax.evaluation.rows import FrameScore
 from echoforge_jax.evaluation.scores import Case, score_clips, score_ejection_fraction, score_steadiness
@@ -32,7 +36,7 @@ from echoforge_jax.evaluation.summary import ProtocolScores, overlap_and_distanc
 from echoforge_jax.inference import Segmenter
 from echoforge_jax.report.card import is_simulated, is_simulated_tree, method_card, version_and_date
 from echoforge_jax.report.content import Evaluation
-from echoforge_jax.report.folder import compare_with_folders, write_results
+from echoforge_jax.report.folder import check_results_folder, compare_with_folders, read_frames, write_results
 from echoforge_jax.report.selection import Pictures
 from echoforge_jax.training.data import source_of
 from echoforge_jax.training.run_log import read_metrics
@@ -54,12 +58,18 @@ def choose_split(config: Config) -> str:
     """Chooses the split to score: the configured one, else the test split, else validation, else all records.
 
     A choice other than the test split is announced.
+
+    Raises:
+        ConfigError, DataError, FileNotFoundError: the data set cannot be read; says what else fits.
     """
     if config.evaluation.split is not None:
         return config.evaluation.split
-    if _holds(config, "test"):
+    with _saying_what_fits(config):
+        source = source_of(config.data)
+        held = [split for split in ("test", "validation") if has_records(source, split)]
+    if "test" in held:
         return "test"
-    if _holds(config, "validation"):
+    if held:
         say("the data hold no test split: the validation split is scored (it also chose the best epoch)")
         return "validation"
     say("the data hold neither a test nor a validation split: every record is scored, training patients included")
@@ -94,6 +104,7 @@ def evaluate(
         EmptySplit: the split holds no usable clip.
         ConfigError: a folder of `against` holds no per_frame.csv.
     """
+    _check_folders(out, against)
     loaded = _load(config, split)
     clips, skipped = loaded.clips, loaded.skipped
     chosen = [PROTOCOLS[name] for name in protocols]
@@ -167,6 +178,7 @@ def evaluate_masks(
         EmptySplit: no prediction fits a reference under any of the protocols.
         ConfigError: a folder of `against` holds no per_frame.csv.
     """
+    _check_folders(out, against)
     scores: dict[str, ProtocolScores] = {}
     skipped: list[Skipped] = []
     notes: dict[str, tuple[Note, ...]] = {}
@@ -205,6 +217,13 @@ def evaluate_masks(
     return write_results(out, evaluation)
 
 
+def _check_folders(out: Path, against: Sequence[Path]) -> None:
+    """Refuses folders that cannot be written or compared with before anything is predicted."""
+    check_results_folder(out)
+    for folder in against:
+        read_frames(folder)
+
+
 def score_cases(
     cases: Sequence[Case], protocol: Protocol, *, split: str, seed: int, processes: int = 1
 ) -> ProtocolScores:
@@ -230,7 +249,7 @@ def _score_frames(cases: Sequence[Case], protocol: Protocol, processes: int) -> 
 
 def _load(config: Config, split: str) -> LoadedSplit[Clip]:
     """Reads the half cycles of a split, and what had to be left out."""
-    with progress_bar() as bar:
+    with progress_bar() as bar, _saying_what_fits(config):
         task = bar.add_task(f"reading {split}", total=None, note="clips")
         return load_split(
             source_of(config.data),
@@ -258,9 +277,12 @@ def _predict(
     return None if gathered is None else [PredictedMasks(*gathered[index]) for index in range(len(clips))]
 
 
-def _holds(config: Config, split: str) -> bool:
-    """Tells whether a split holds a record."""
+@contextlib.contextmanager
+def _saying_what_fits(config: Config) -> Iterator[None]:
+    """Adds to a fault of the data set which format or command fits what lies there."""
     try:
-        return bool(source_of(config.data).index(split).entries)
-    except ValueError:
-        return False
+        yield
+    except (DataError, FileNotFoundError, NotADirectoryError) as error:
+        if advice := advise(Path(config.data.root or ""), config.data.format):
+            raise ConfigError(f"{error}\n{advice}") from error
+        raise

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_pipelines.doctor.findings import MISSING, NOTE, SUSPICIOUS, Finding
+from data_pipelines.doctor.findings import MISSING, NOTE, SUSPICIOUS, UNREADABLE, Finding
 from data_pipelines.errors import DataError
 from data_pipelines.formats import camus, echonet_dynamic
 from data_pipelines.formats.echonet_dynamic.tracings import crosses_itself
@@ -69,6 +69,7 @@ class Tree:
         splits: patients by split; empty where they are not known.
         findings: findings on the whole, known before a clip is read.
         notes: what is known of records before they are read, by record.
+        root: the folder of the data set where it is another than the one that was given; else None.
     """
 
     layout: str
@@ -78,6 +79,7 @@ class Tree:
     splits: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     notes: Mapping[str, tuple[Note, ...]] = dataclasses.field(default_factory=dict)
+    root: Path | None = None
 
 
 def recognise(path: Path, scheme: str = "auto") -> Tree:
@@ -233,15 +235,18 @@ def _read_echonet(entry: echonet_dynamic.Entry) -> ReadClip:
 def _store(folders: list[Path]) -> Tree:
     if len(folders) > 1:
         raise NotRecognised(f"{len(folders)} prepared data sets: give one of {[str(folder) for folder in folders]}")
-    from data_pipelines.store.builder import NotPrepared
+    from data_pipelines.store.builder import NotPrepared, SplitNotPrepared
     from data_pipelines.store.stored_clips import StoredClips
 
     items, skipped, patients, findings, notes = [], [], {}, [], {}
     for split in SPLITS:
         try:
             clips = StoredClips(folders[0], split)
-        except NotPrepared as error:
+        except SplitNotPrepared as error:
             findings.append(Finding(MISSING, "split without a patient", (split,), str(error)))
+            continue
+        except NotPrepared as error:
+            findings.append(Finding(UNREADABLE, "damaged store", (split,), str(error)))
             continue
         patients[split] = sorted(set(clips.patient_ids))
         skipped += clips.skipped
@@ -252,7 +257,7 @@ def _store(folders: list[Path]) -> Tree:
         ]
     items.sort(key=lambda item: item.record_id)
     layout = f"prepared store of {folders[0].parent.name}"
-    return Tree(layout, items, skipped, "as prepared", patients, tuple(findings), notes)
+    return Tree(layout, items, skipped, "as prepared", patients, tuple(findings), notes, folders[0])
 
 
 def _read_stored(clips: Sequence[Clip], position: int) -> ReadClip:

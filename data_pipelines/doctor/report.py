@@ -91,7 +91,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="Write a contact sheet as PNG to this file; it shows images of patients.",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.limit < 0 or options.threads < 1:
+        parser.error(f"--limit is {options.limit}, --threads is {options.threads}; expected 0 or more, and 1 or more")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -30,7 +30,11 @@ PREPARATION, SKIPPED, NOTES = "preparation.json", "skipped.json", "notes.json"
 
 
 class NotPrepared(DataError, FileNotFoundError):
-    """The data set, or the split, is not in the folder."""
+    """The data set, or the split, is not in the folder, or files of it are damaged."""
+
+
+class SplitNotPrepared(NotPrepared):
+    """The data set is there and whole, and lacks the split."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -232,7 +232,15 @@ def _start_worker() -> None:
 def _origin(folder: Path) -> dict[str, Any] | None:
     """Reads what the folder was prepared from; None where it is no prepared data set."""
     path = folder / PREPARATION
-    return json.loads(path.read_text())["origin"] if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["origin"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            f"{path} is garbled ({error}), so that nobody knows what lies there: remove {folder}, or choose another "
+            "--data_dir"
+        ) from error
 
 
 def _describe_other_data(folder: Path, origin: dict[str, Any] | None, expected: dict[str, Any]) -> str:

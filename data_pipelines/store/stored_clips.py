@@ -16,7 +16,7 @@ from data_pipelines.notes import Note
 from data_pipelines.notes_by_record import notes_from_json
 from data_pipelines.records import Clip, Skipped, UnreadableRecord
 from data_pipelines.splits import SPLITS
-from data_pipelines.store.builder import NOTES, PREPARATION, SKIPPED, NotPrepared, builder_dir
+from data_pipelines.store.builder import NOTES, PREPARATION, SKIPPED, NotPrepared, SplitNotPrepared, builder_dir
 from data_pipelines.store.data_sets import BUILDERS
 from data_pipelines.store.shards import decode_clip
 
@@ -48,16 +48,18 @@ class StoredClips(Sequence[Clip]):
             split: "train", "validation" or "test".
 
         Raises:
-            NotPrepared: the data set is not there, lacks the split, or lost files.
+            SplitNotPrepared: the data set lacks the split.
+            NotPrepared: the data set is not there, or lost files.
         """
         self.folder, self.split = Path(folder), split
         if not (self.folder / PREPARATION).is_file():
             raise NotPrepared(f"{self.folder} holds no prepared data set: prepare it: {self._command}")
         try:
+            preparation = self._read_json(PREPARATION)
             builder: Any = tfds.builder_from_directory(self.folder)
             if split not in builder.info.splits:
-                cause = self._read_json(PREPARATION)["missing"].get(split, "no such split")
-                raise NotPrepared(f"{self.folder} has the splits {[*builder.info.splits]}, not {split!r}: {cause}")
+                cause = preparation["missing"].get(split, "no such split")
+                raise SplitNotPrepared(f"{self.folder} has the splits {[*builder.info.splits]}, not {split!r}: {cause}")
             info = builder.info.splits[split]
             absent = [path.name for path in info.filepaths if not path.exists()]
             if absent or sum(path.stat().length for path in info.filepaths) != info.num_bytes:

@@ -6,9 +6,10 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_pipelines.files import write_atomically
 from data_pipelines.notes_by_record import notes_as_json
@@ -20,6 +21,7 @@ from echoforge_jax.report.content import Evaluation
 from echoforge_jax.report.html import write_report
 from echoforge_jax.report.overlays import overlay_grid
 
+RowT = TypeVar("RowT")
 FRAMES_FILE, PATIENTS_FILE, CLIPS_FILE = "per_frame.csv", "per_patient.csv", "per_clip.csv"
 
 
@@ -54,28 +56,35 @@ def write_results(out: Path, evaluation: Evaluation) -> dict[str, Any]:
     return metrics
 
 
+def check_results_folder(out: Path) -> None:
+    """Checks that results can be written into a folder, without making it.
+
+    Raises:
+        NotADirectoryError, PermissionError: there is a file of that name, or the folder may not be written.
+    """
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file, expected a folder for the results: give another --out")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{there} may not be written: give another --out")
+
+
 def read_frames(folder: Path) -> dict[str, list[FrameScore]]:
     """Reads per_frame.csv of an evaluation's folder: name of a protocol -> scores of frames.
 
     Raises:
-        ConfigError: the folder does not hold the file.
+        ConfigError: the folder does not hold the file, or it is not what an evaluation wrote.
     """
-    return {
-        protocol: [FrameScore.from_columns(columns) for columns in rows]
-        for protocol, rows in _read_table(folder, FRAMES_FILE).items()
-    }
+    return _rows_of(folder, FRAMES_FILE, FrameScore.from_columns)
 
 
 def read_patients(folder: Path) -> dict[str, list[PatientEF]]:
     """Reads per_patient.csv of an evaluation's folder: name of a protocol -> ejection fractions of patients.
 
     Raises:
-        ConfigError: the folder does not hold the file.
+        ConfigError: the folder does not hold the file, or it is not what an evaluation wrote.
     """
-    return {
-        protocol: [PatientEF.from_columns(columns) for columns in rows]
-        for protocol, rows in _read_table(folder, PATIENTS_FILE).items()
-    }
+    return _rows_of(folder, PATIENTS_FILE, PatientEF.from_columns)
 
 
 def compare_with_folders(
@@ -110,6 +119,19 @@ def _write_table(path: Path, rows: Mapping[str, Sequence[FrameScore | PatientEF 
     writer.writeheader()
     writer.writerows(lines)
     write_atomically(path, text.getvalue().encode())
+
+
+def _rows_of(folder: Path, name: str, read: Callable[[Mapping[str, str]], RowT]) -> dict[str, list[RowT]]:
+    """Reads the rows of a CSV by protocol."""
+    try:
+        return {protocol: [read(row) for row in rows] for protocol, rows in _read_table(folder, name).items()}
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:  # also UnicodeDecodeError
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"{folder / name} is not what evaluate writes ({type(error).__name__}: {error}); expected the folder of an "
+            "evaluation, unchanged"
+        ) from error
 
 
 def _read_table(folder: Path, name: str) -> dict[str, list[dict[str, str]]]:

@@ -33,12 +33,16 @@ def load_last(workdir: Path) -> LastNetwork:
     """Reads the network of a training, finished or not, from its last checkpoint.
 
     Raises:
-        CheckpointError: the folder holds no run, or no checkpoint yet.
+        ConfigError: the folder holds no run.
+        CheckpointError: it holds no checkpoint yet, or none that can be read.
     """
     try:
-        config = initial_weights(read_run_config(workdir)).config
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from error
+        run_config = read_run_config(workdir)
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"config.json of {workdir} is garbled ({type(error).__name__}: {error})") from error
+    config = initial_weights(run_config).config
     all_devices = sharding.make_mesh((("data", -1),))  # shapes do not depend on the mesh of the training
     shapes = Program.build(replace(config, {"model.pretrained": None}), mesh=all_devices).shapes
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])

@@ -12,7 +12,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from echoforge_jax.distributed import processes
-from echoforge_jax.errors import CheckpointError
+from echoforge_jax.errors import ConfigError
+from echoforge_jax.weights.safetensors_file import parse_card
 
 CARD = "card.json"
 
@@ -56,15 +57,15 @@ def load_inference(folder: Path) -> SavedNetwork:
     """Reads an inference folder onto this process's first device; other processes need not take part.
 
     Raises:
-        CheckpointError: the folder holds no inference checkpoint.
+        ConfigError: the folder holds no inference checkpoint, or its card is garbled.
     """
     folder = folder.absolute()
     if not (folder / CARD).is_file():
-        raise CheckpointError(
+        raise ConfigError(
             f"{folder} holds no inference checkpoint ({CARD} is missing); expected <workdir>/inference of a run "
             "that has validated at least once"
         )
-    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    card = parse_card((folder / CARD).read_text(encoding="utf-8", errors="replace"), folder / CARD)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     with ocp.StandardCheckpointer(multiprocessing_options=this_process_alone()) as checkpointer:
         shapes = checkpointer.metadata(folder / "variables").item_metadata.tree

@@ -79,7 +79,26 @@ def read_card(path: Path) -> dict[str, Any]:
         text = (file.metadata() or {}).get(CARD)
     if text is None:
         raise ConfigError(f"{path} holds no trained EchoForge (no metadata {CARD!r}); expected a file of the export")
-    return json.loads(text)
+    return parse_card(text, path)
+
+
+def parse_card(text: str, path: Path) -> dict[str, Any]:
+    """Reads the card of a trained network from JSON.
+
+    Args:
+        text: the JSON.
+        path: the file that holds it, for the message.
+
+    Raises:
+        ConfigError: it is no JSON, or has no configuration.
+    """
+    try:
+        card = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"the card of {path} is no JSON ({error}); export the network again") from error
+    if not isinstance(card, dict) or not isinstance(card.get("config"), dict):
+        raise ConfigError(f"the card of {path} holds no configuration; export the network again")
+    return card
 
 
 def _open(path: Path) -> Any:

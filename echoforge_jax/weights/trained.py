@@ -39,8 +39,7 @@ class Trained:
             path: a .safetensors file, an inference folder, or the folder of a run.
 
         Raises:
-            CheckpointError: a folder without a trained network.
-            ConfigError: a file that is none, or one of another kind.
+            ConfigError: a folder without a trained network, a file that is none, or one of another kind.
         """
         if path.is_file() or path.suffix == ".safetensors":
             card = read_card(path)

@@ -91,7 +91,7 @@ def test_the_last_state_can_be_scored_too(
     jax.tree.map(np.testing.assert_array_equal, last.trained.variables["params"], finished_state.params["network"])
     assert last.step == 6 and last.trained.config.model == run_config.model
     for folder, message in ((tmp_path, "config.json"), (tmp_path / "new", "config.json")):
-        with pytest.raises(CheckpointError, match=message):
+        with pytest.raises(ConfigError, match=message):
             load_last(folder)
     shutil.copy(finished / "config.json", tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint yet"):

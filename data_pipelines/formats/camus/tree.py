@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_pipelines import splits
+from data_pipelines.errors import DataError
 from data_pipelines.formats.camus.names import PatientFolder, find_patients, record_files
 from data_pipelines.notes import Note
 from data_pipelines.records import VIEWS, Index, Skipped
@@ -119,7 +120,7 @@ def _patients(root: Path) -> tuple[Path, dict[str, PatientFolder], list[Skipped]
     folder, present, skipped = find_patients(root)
     if not present:
         others = sorted(path.name for path in folder.iterdir())
-        raise ValueError(
+        raise DataError(
             f"{folder} holds no patientNNNN folder; found {len(others)} others: {others[:8]}: give the "
             "folder with patient0001, ... or its parent with database_nifti/"
         )
