@@ -91,7 +91,7 @@ def read_camus_mhd(folder: Path, content: bytes) -> None:
     patient = folder / "patient0001"
     patient.mkdir(exist_ok=True)
     for kind in ("ED", "ES", "ED_gt", "ES_gt"):
-        (patient / f"patient0001_4CH_{kind}.raw").write_bytes(bytes(range(64)) * 4)
+        (patient / f"patient0001_4CH_{kind}.raw").write_bytes(_raw(kind))
         (patient / f"patient0001_4CH_{kind}.mhd").write_bytes(_mhd(kind))
     (patient / "patient0001_4CH_ED.mhd").write_bytes(content)
     _read_all(camus, folder)
@@ -178,6 +178,14 @@ def _png() -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (24, 20), 90).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _raw(kind: str) -> bytes:
+    """Makes 16 x 16 bytes: a picture, or the mask of a cavity that is smaller at end-systole."""
+    if not kind.endswith("_gt"):
+        return bytes((7 * i + len(kind) * i // 16 + (90 if kind == "ES" else 0)) % 256 for i in range(256))
+    half = 4 if kind.startswith("ED") else 3
+    return bytes(int(abs(row - 7) <= half + 1 and abs(column - 8) <= half) for row in range(16) for column in range(16))
 
 
 def _mhd(kind: str) -> bytes:
