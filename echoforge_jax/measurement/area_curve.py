@@ -16,6 +16,7 @@ OUTLIER_RANGE_SHARE = 0.12  # of the range of the curve
 OUTLIER_NOISE = 3.0  # standard deviations, as in the filter of Hampel (JASA 69(346), 1974)
 OUTLIER_FRAMES_PER_BEAT = 10
 MAD_TO_SD = 1.4826  # the standard deviation of a normal distribution in units of its median absolute deviation
+LONGEST_GAPS = 20  # times the duration that the frames would have at their median step
 UNEVEN_SHARE = 0.05  # frame times that differ from even ones by more than this share of a step are resampled
 
 
@@ -60,7 +61,7 @@ def even_curve(
         The curve, or None where no frame is measured.
 
     Raises:
-        ValueError: shapes differ, times do not rise, or fps is not positive.
+        ValueError: shapes differ, times do not rise or have long gaps, or fps is not positive.
     """
     area = np.asarray(area, np.float64)
     if fps is not None and not 0 < fps < np.inf:
@@ -79,6 +80,11 @@ def even_curve(
         if not (np.isfinite(times).all() and (steps > 0).all()):
             raise ValueError("times_s does not rise from frame to frame; expected the time of every frame in s")
         step = float(np.median(steps))
+        if times[last] - times[first] > LONGEST_GAPS * step * len(area):
+            raise ValueError(
+                f"times_s spans {times[last] - times[first]:.4g} s, but {len(area)} frames with a median step of "
+                f"{step:.4g} s; expected one cine without long gaps: divide it at the gaps"
+            )
         fps = 1 / step
         if np.abs(steps - step).max() > UNEVEN_SHARE * step:
             even_s = np.arange(float(times[first]), float(times[last]) + step / 2, step)

@@ -131,7 +131,7 @@ def find_beats(
         The beats, or the reason why there are none.
 
     Raises:
-        ValueError: shapes differ, times do not rise, or fps is not positive.
+        ValueError: shapes differ, times do not rise or have long gaps, or fps is not positive.
     """
     curve = even_curve(area, fps=fps, times_s=times_s, confidence=confidence)
     if curve is None:
@@ -153,7 +153,7 @@ def _beats_of(curve: EvenCurve) -> Beats:
     clean = without_outliers(curve.area) if cycle.scale >= OUTLIER_FRAMES_PER_BEAT else curve.area
     broad = smooth(clean, SMOOTHING_CYCLE_SHARE * cycle.scale)
     stroke = usual_stroke(broad, cycle.steps)
-    change = stroke / float(np.quantile(clean, 0.95))
+    change = stroke / max(float(np.quantile(clean, 0.95)), float(np.finfo(np.float32).tiny))
     if not change >= LEAST_AREA_CHANGE:
         return _none(STILL, change)
     if change > LARGEST_AREA_CHANGE:
@@ -193,19 +193,27 @@ def _place(fine: Float[np.ndarray, " n"], turns: list[Turns], *, noise: float, r
 def _as_beats(placed: list[Turns], curve: EvenCurve) -> tuple[Beat, ...]:
     """Makes the records. An end-diastole without end-systole is the end of the beat before it, where there is one."""
 
-    def frame(step: int | None) -> int | None:
-        return None if step is None else int(np.rint(curve.position[step]))
-
-    edges = {0, len(curve) - 1}
-    following = [turns.ed for turns in placed[1:]] + [None]
+    instants = _in_frames([step for turns in placed for step in (turns.ed, turns.es)], curve)
+    pairs = list(zip(instants[::2], instants[1::2], strict=True))
+    edges = {round(float(curve.position[step])) for step in (0, -1)}
+    following = [ed for ed, _ in pairs[1:]] + [None]
     beats: list[Beat] = []
-    for turns, after in zip(placed, following, strict=True):
-        ed, es = turns.ed, turns.es
+    for (ed, es), after in zip(pairs, following, strict=True):
         stated = bool(beats) and beats[-1].next_ed_frame is not None
         if es is not None or (ed is not None and not stated):
-            flags = (EDGE_FLAG,) if edges & {ed, es, after} else ()
-            beats.append(Beat(frame(ed), frame(es), frame(after), flags))
+            beats.append(Beat(ed, es, after, flags=(EDGE_FLAG,) if edges & {ed, es, after} else ()))
     return tuple(beats)
+
+
+def _in_frames(steps: list[int | None], curve: EvenCurve) -> list[int | None]:
+    """Returns the frame of every step; a step in a gap, whose nearest frame an earlier instant has, gets None."""
+    frames: list[int | None] = []
+    last = -1
+    for step in steps:
+        frame = None if step is None else round(float(curve.position[step]))
+        frames.append(None if frame is None or frame <= last else frame)
+        last = last if frames[-1] is None else frames[-1]
+    return frames
 
 
 def _with_rate(beats: tuple[Beat, ...], curve: EvenCurve, change: float) -> Beats:

@@ -126,6 +126,7 @@ def test_a_notch_in_early_filling_is_no_beat():
         (np.full(50, 7.0), module.STILL),
         (100 + np.sin(np.arange(80)), module.STILL),
         (4 * cosine(90, 30) - 310, module.IMPLAUSIBLE),
+        (np.eye(1, 40, 7)[0], module.STILL),
     ],
 )
 def test_no_beat_is_said_with_its_reason(area: np.ndarray, reason: str):
@@ -159,6 +160,7 @@ def test_the_unit_of_the_area_changes_nothing(scale: float):
         ({"area": np.ones(9), "fps": 0.0}, "fps is 0.0"),
         ({"area": np.ones(9), "fps": np.nan}, "fps is nan"),
         ({"area": np.ones(9), "times_s": np.ones(9)}, "times_s does not rise"),
+        ({"area": np.ones(9), "times_s": np.array([*np.arange(8.0), 1e9])}, "long gaps"),
         ({"area": np.ones(9), "times_s": np.arange(8.0)}, "times_s has shape"),
         ({"area": np.ones(9), "confidence": np.ones(8)}, "confidence has shape"),
     ],
