@@ -126,6 +126,17 @@ NOTE_KINDS: dict[str, NoteKind] = {
         "A frame holds two fields of different times, so that moving edges may look like combs.",
         "Deinterlace the video where that is seen.",
     ),
+    "pictures left out": NoteKind(
+        "info", "Pictures beside the frames of a cine are no part of it: masks, thumbnails, copies, other names."
+    ),
+    "pictures in steps": NoteKind(
+        "info", "The numbers of the pictures run in even steps: the frames between may have been left out."
+    ),
+    "numbers missing": NoteKind(
+        "warning",
+        "The numbers of the pictures have gaps: frames may be missing.",
+        "Copy the missing pictures, or number them without gaps.",
+    ),
     "several video streams": NoteKind(
         "warning", "The file holds several videos; one is read.", "Write each to a file of its own to read them all."
     ),

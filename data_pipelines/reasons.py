@@ -58,7 +58,7 @@ REASONS: dict[str, Reason] = {
         "No decoder for this transfer syntax is installed.", "Install the extra that the message names, or convert it."
     ),
     "several pictures": Reason(
-        "The file holds several ultrasound pictures, and one is asked for.",
+        "The file or folder holds several cines, and one is asked for.",
         "Read the entries of `cine.index(path)`, one for each picture.",
     ),
     "pixel data of another size": Reason(
@@ -83,6 +83,10 @@ REASONS: dict[str, Reason] = {
         "Cut it into shorter clips.",
     ),
     # ---- folders of pictures -----------------------------------------------------------------------------------------
+    "no numbered pictures": Reason(
+        "The names of the pictures have no counter in common.", "Name the frames frame_1, frame_2 and so on."
+    ),
+    "two pictures of one number": Reason("Two different pictures have the same number.", "Remove one of them."),
     "empty folder": Reason("The folder holds no picture.", "Give a folder of numbered frames."),
     # ---- CAMUS and masks ---------------------------------------------------------------------------------------------
     "a mask, not a picture": Reason("The name says that the file is a mask.", "Nothing: masks are no cines."),

@@ -47,7 +47,7 @@ ONE_HOME = {
     "tensorboardX": {"echoforge_jax.training.run_log"},
     "grain": {"data_pipelines.batches"},
     "pydicom": {"data_pipelines.formats.cine.dicom"},
-    "av": {f"data_pipelines.formats.video.{name}" for name in ("decoder", "grey", "source")},
+    "av": {f"data_pipelines.formats.video.{name}" for name in ("decoder", "grey", "source", "survey")},
 }
 """A library and the only modules that name it, or the packages whose modules do."""
 

@@ -1,4 +1,4 @@
-"""Reads any apical cine as a `Clip`: DICOM, MP4, AVI, MOV, MKV, NIfTI, or a folder of PNG frames.
+"""Reads any apical cine as a `Clip`: DICOM, video, NIfTI, GIF and its like, or a folder of numbered pictures.
 
 `index` finds the cines below a folder, and `entries` names them. `read` gives one as a clip cropped to the ultrasound
 sector, without masks, ED or ES. `load` also gives what brings masks back onto the original picture
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from data_pipelines.formats.cine import dicom, sector
 from data_pipelines.formats.cine.entries import CineEntry, FoundCine, name_cines
 from data_pipelines.formats.cine.nifti import read_nifti
-from data_pipelines.formats.cine.pictures import natural_order, png_names, read_pngs
+from data_pipelines.formats.cine.pictures import is_moving, read_moving_picture, read_pictures
 from data_pipelines.formats.cine.recording import Recording
+from data_pipelines.formats.cine.sequences import find_sequences, has_side_word, is_picture, natural_order
 from data_pipelines.formats.cine.video import read_video
 from data_pipelines.notes import note
 from data_pipelines.records import Clip, Index, Skipped, UnreadableRecord
@@ -28,7 +29,9 @@ VIDEO_SUFFIXES = (
 )
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr")  # .hdr has its pixels in .img
 DICOM_SUFFIXES = (".dcm", ".dicom")
-SUFFIXES = (*VIDEO_SUFFIXES, *NIFTI_SUFFIXES, *DICOM_SUFFIXES)
+MOVING_SUFFIXES = (".gif", ".apng")  # pictures that are mostly of several frames
+SUFFIXES = (*VIDEO_SUFFIXES, *MOVING_SUFFIXES, *NIFTI_SUFFIXES, *DICOM_SUFFIXES)
+IGNORED = ("DICOMDIR", "THUMBS.DB", "DESKTOP.INI")
 MASK_ENDINGS = tuple(f"_gt{suffix}" for suffix in NIFTI_SUFFIXES)  # CAMUS' name of a mask
 
 
@@ -59,8 +62,9 @@ def index(root: Path) -> Index[CineEntry]:
     `entries` says how records and patients are named.
 
     A cine is a file with one of `SUFFIXES`, a file of another name that begins like DICOM (exports name them IM0001),
-    or a folder that holds PNG files. Left out by name are "unsupported suffix" and "a mask, not a picture" (_gt of
-    CAMUS); hidden files and DICOMDIR are ignored. A single file is an index of one, whatever it is.
+    a picture of several frames, or the numbered pictures of a folder (`sequences`). Left out by name are "unsupported
+    suffix" and "a mask, not a picture" (_gt of CAMUS); hidden files, DICOMDIR and Thumbs.db are ignored. A single file
+    is an index of one, whatever it is.
 
     Raises:
         FileNotFoundError: there is no `root`.
@@ -76,9 +80,8 @@ def index(root: Path) -> Index[CineEntry]:
     skipped: list[Skipped] = []
     for folder, folders, names in os.walk(root):
         folders[:] = natural_order([name for name in folders if not name.startswith(".")])
-        if png_names(Path(folder)):
-            found.append(FoundCine((Path(folder),), record_name(Path(folder))))
-        visible = [name for name in names if not name.startswith(".") and name.upper() != "DICOMDIR"]
+        found += (pictures := _find_pictures(Path(folder), names))
+        visible = [name for name in names if not name.startswith(".") and name.upper() not in IGNORED]
         here: list[Path] = []
         for name in natural_order(visible):
             path = Path(folder) / name
@@ -86,17 +89,40 @@ def index(root: Path) -> Index[CineEntry]:
                 skipped.append(Skipped(record_name(path), "a mask, not a picture", f"{path} ends like a CAMUS mask"))
             elif _suffix(path) or dicom.begins_like_dicom(path):
                 here.append(path)
-            elif not name.lower().endswith(".png") and not _is_half_of_pair(path):
-                skipped.append(Skipped(name, "unsupported suffix", f"{path}: a cine is {', '.join(SUFFIXES)} or PNGs"))
+            elif is_picture(name):
+                if not pictures:
+                    skipped.append(Skipped(name, "one frame only", f"{path} is one picture, expected a cine"))
+            elif not _is_half_of_pair(path):
+                detail = f"{path}: expected a video, DICOM, NIfTI, GIF or numbered pictures"
+                skipped.append(Skipped(name, "unsupported suffix", detail))
         found += _find_cines(here)
     if not found and not skipped:
-        raise ValueError(f"{root} holds no file: give a cine ({', '.join(SUFFIXES)}) or a folder with cines or PNGs")
+        raise ValueError(
+            f"{root} holds no file: give a cine ({', '.join(SUFFIXES)}), or a folder with cines or numbered pictures"
+        )
     return Index(name_cines(root, found), skipped)
 
 
 def _is_half_of_pair(path: Path) -> bool:
     """Says whether these are the pixels of a NIfTI header beside them."""
     return path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file()
+
+
+def _find_pictures(folder: Path, names: list[str]) -> list[FoundCine]:
+    """Lists the cines in the pictures of one folder: its sequences, and pictures of several frames."""
+    pictures = find_sequences(names)
+    found = []
+    for part, one in pictures.parts.items():
+        if is_moving(folder / one.names[0]):
+            found += [FoundCine((folder / name,), PurePath(name).stem) for name in one.names]
+        else:
+            found.append(FoundCine((folder,), record_name(folder), part))
+    moving = [name for name in pictures.others if not has_side_word(name) and is_moving(folder / name)]
+    found += [FoundCine((folder / name,), PurePath(name).stem) for name in moving]
+    numbered = any(map(str.isdigit, "".join(pictures.others)))
+    if not found and (len(pictures.others) > 1 or numbered):  # reading it says why it is no cine
+        found.append(FoundCine((folder,), record_name(folder)))
+    return found
 
 
 def _find_cines(paths: list[Path]) -> list[FoundCine]:
@@ -115,7 +141,7 @@ def read(source: CineEntry | Path) -> Clip:
 
     Raises:
         UnreadableRecord: with one of the reasons "file missing", "unsupported suffix" and "one frame only", or of those
-            of `dicom.read`, `read_video`, `read_nifti` and `read_pngs`.
+            of `dicom.read`, `read_video`, `read_nifti`, `read_pictures` and `read_moving_picture`.
     """
     return load(source).clip
 
@@ -127,7 +153,7 @@ def load(source: CineEntry | Path, *, crop: bool = True) -> Cine:
     by the path, never from a header.
 
     Args:
-        source: an entry of `index`; or a file, or a folder of PNG frames.
+        source: an entry of `index`; or a file, or a folder of pictures.
         crop: False keeps the whole picture.
 
     Raises:
@@ -173,22 +199,25 @@ def _single(path: Path) -> CineEntry:
 def _open(entry: CineEntry) -> Recording:
     path, name = entry.path, entry.record_id
     if path.is_dir():
-        if not png_names(path) and len(series := _series_in(path)) == 1:
+        has_pictures = any(map(is_picture, os.listdir(path)))
+        if not has_pictures and len(series := _series_in(path)) == 1:
             return dicom.read_series(series[0].paths, name)
-        return read_pngs(path, name)
+        return read_pictures(path, name, entry.part)
     if not path.is_file():
         found = "is neither a file nor a folder" if path.exists() else "does not exist"
         raise UnreadableRecord(name, "file missing", f"{path} {found}: look at the path")
     suffix = _suffix(path)
     if suffix in VIDEO_SUFFIXES:
         return read_video(path, name)
+    if suffix in MOVING_SUFFIXES or is_picture(path.name):
+        return read_moving_picture(path, name)
     if suffix in NIFTI_SUFFIXES:
         return read_nifti(path, name)
     if len(entry.paths) > 1:
         return dicom.read_series(entry.paths, name, entry.part)
     if _is_dicom(path):
         return dicom.read(path, name, entry.part)
-    detail = f"{path}: expected {', '.join(SUFFIXES)}, a DICOM file of any name, or a folder of PNG frames"
+    detail = f"{path}: expected {', '.join(SUFFIXES)}, a DICOM file of any name, or a folder of pictures"
     raise UnreadableRecord(name, "unsupported suffix", detail)
 
 

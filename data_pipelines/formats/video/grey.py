@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from data_pipelines.notes import Note, note
 
@@ -58,17 +58,19 @@ def find_pixel_shape(container: Fraction | None, stream: Fraction | None) -> Pix
     return PixelShape(float(aspect), (*notes, note("pixels not square", text)))
 
 
-def to_square(grey: UInt8[np.ndarray, "h w"], aspect: float) -> UInt8[np.ndarray, "h2 w2"]:
+def to_square(grey: Shaped[np.ndarray, "h w"], aspect: float) -> Shaped[np.ndarray, "h2 w2"]:
     """Stretches the picture along its coarser axis until its pixels are square. Nothing is lost.
 
     Args:
-        grey: the picture.
+        grey: the picture, of 8 or 16 bits, int32 or float.
         aspect: width over height of a pixel.
     """
     if aspect == 1:
         return grey
     height, width = grey.shape
     size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    if grey.dtype == np.int32:  # OpenCV stretches no such samples
+        return np.rint(cv2.resize(grey.astype(np.float64), size, interpolation=cv2.INTER_LINEAR)).astype(np.int32)
     return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
 
 

@@ -1,6 +1,7 @@
 """Videos, NIfTI cines and folders of pictures."""
 
 import numpy as np
+from PIL import Image
 
 from tests.data_pipelines.formats.test_cine import write_nifti, write_pngs, write_video
 from tests.helpers.dicom_files import picture
@@ -51,6 +52,22 @@ def broken_link(folder):
     return folder
 
 
+def pictures_without_a_counter(folder):
+    return write_pngs(folder / "pictures", FRAMES[:3], ["ed.png", "es.png", "other.png"])
+
+
+def two_of_one_number(folder):
+    return write_pngs(folder / "pictures", FRAMES[:4], ["f_1.png", "f_2.png", "f_3.png", "f_03.png"])
+
+
+def masks_beside_frames(folder):
+    names = [f"frame_{i}.png" for i in range(6)]
+    write_pngs(folder / "pictures", FRAMES, names)
+    for name, frame in zip(names, FRAMES, strict=True):
+        Image.fromarray((frame > 128).astype(np.uint8)).save(folder / "pictures" / name.replace(".", "_mask."))
+    return folder / "pictures"
+
+
 BROKEN = {
     "file missing": broken_link,
     "truncated file": cut_video,
@@ -61,8 +78,15 @@ BROKEN = {
     "unsupported suffix": text_file,
     "a mask, not a picture": camus_mask,
     "frames of another size": pictures_of_two_sizes,
+    "no numbered pictures": pictures_without_a_counter,
+    "two pictures of one number": two_of_one_number,
 }
 NOTED = {
+    "pictures left out": masks_beside_frames,
+    "pictures in steps": lambda folder: write_pngs(folder / "pictures", FRAMES, [f"f{5 * i}.png" for i in range(6)]),
+    "numbers missing": lambda folder: write_pngs(
+        folder / "pictures", FRAMES, [f"f{i + 3 * (i > 2)}.png" for i in range(6)]
+    ),
     "grey levels doubtful": lambda folder: write_nifti(folder / "dim.nii.gz", FRAMES // 3),
     "grey levels": lambda folder: write_nifti(folder / "plain.nii.gz", FRAMES),
     "frame rate": lambda folder: write_nifti(folder / "rate.nii.gz", FRAMES),

@@ -12,7 +12,7 @@ from PIL import Image
 from data_pipelines.formats import cine
 from data_pipelines.formats.camus.writing import nifti_bytes
 from data_pipelines.formats.cine import sector
-from data_pipelines.formats.cine.pictures import natural_order
+from data_pipelines.formats.cine.sequences import natural_order
 from data_pipelines.records import Index, UnreadableRecord, summarise_skipped
 from tests.helpers.dicom_files import jpeg_422_file, picture, region, write
 from tests.helpers.screens import fan, screen, speckle
