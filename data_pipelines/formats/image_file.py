@@ -14,6 +14,8 @@ from data_pipelines.grey_levels import StatedRange
 from data_pipelines.notes import Note
 from data_pipelines.records import UnreadableRecord
 
+MOST_UNPACKED, MOST_TIMES = 2**28, 40  # bytes that a packed file may hold, or this multiple of its own
+PART_BYTES = 2**16  # of packed data that are unpacked at a time
 GZIP = b"\x1f\x8b"
 ARCHIVES = {b"PK\x03\x04": "a ZIP archive", b"BZh": "a bzip2 file", b"\xfd7zXZ": "an xz file", b"Rar!": "a RAR archive"}
 
@@ -83,23 +85,30 @@ def unpack(content: bytes, path: Path, record_id: str) -> tuple[bytes, int]:
 
     Raises:
         UnreadableRecord: "truncated file" where the packed data end early, "damaged file" where they fail their own
-            check, "not an image" where they are another archive.
+            check, "video too large" where they unpack to far more than they are, "not an image" where they are another
+            archive.
     """
-    surplus = 0
+    surplus, allowed = 0, max(MOST_UNPACKED, MOST_TIMES * len(content))
     while content.startswith(GZIP):
-        pieces: list[bytes] = []
-        while content.startswith(GZIP):  # a file may hold several members
+        pieces, position, total = [], 0, 0
+        while content.startswith(GZIP, position):  # a file may hold several members
             stream = zlib.decompressobj(wbits=31)
-            try:
-                pieces.append(stream.decompress(content))
-            except zlib.error as error:
-                detail = f"{path}: the packed data fail their own check ({error}): fetch it again"
-                raise UnreadableRecord(record_id, "damaged file", detail) from error
-            if not stream.eof:
-                detail = f"{path}: the packed data end after {len(content)} bytes and are not complete: fetch it again"
-                raise UnreadableRecord(record_id, "truncated file", detail)
-            content = stream.unused_data
-        surplus += len(content.strip(b"\0"))
+            while not stream.eof:
+                part = content[position : position + PART_BYTES]
+                if not part:
+                    detail = f"{path}: the packed data end after {len(content)} bytes and are not complete"
+                    raise UnreadableRecord(record_id, "truncated file", f"{detail}: fetch it again")
+                try:
+                    pieces.append(stream.decompress(part, allowed - total + 1))  # 0 would mean without limit
+                except zlib.error as error:
+                    detail = f"{path}: the packed data fail their own check ({error}): fetch it again"
+                    raise UnreadableRecord(record_id, "damaged file", detail) from error
+                total += len(pieces[-1])
+                if total > allowed:
+                    detail = f"{path} unpacks to more than {allowed} bytes: cut it into shorter clips"
+                    raise UnreadableRecord(record_id, "video too large", detail)
+                position += len(part) - len(stream.unused_data) - len(stream.unconsumed_tail)
+        surplus += len(content[position:].strip(b"\0"))
         content = b"".join(pieces)
     if name := next((name for start, name in ARCHIVES.items() if content.startswith(start)), None):
         raise UnreadableRecord(record_id, "not an image", f"{path} is {name}: unpack it")

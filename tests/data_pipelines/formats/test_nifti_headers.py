@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from data_pipelines.formats import camus, cine
+from data_pipelines.formats import camus, cine, image_file
 from data_pipelines.records import UnreadableRecord
 from tests.helpers.nifti import write
 from tests.helpers.trees import make_clip, path_of
@@ -113,6 +113,20 @@ def test_archives_truncation_and_damage_are_told_apart(tmp_path):
     assert "bytes beyond the image" in codes(clip_of(path))
     path.write_bytes(gzip.compress(content))
     assert np.array_equal(clip_of(path).frames, FRAMES)
+
+
+def test_a_file_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_file, "MOST_UNPACKED", 2**20)
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(bytes(2**21)))
+    assert reason(path) == ("video too large", f"{path} unpacks to more than {2**20} bytes: cut it into shorter clips")
+
+
+def test_packed_data_in_thousands_of_members_are_read_in_time(tmp_path):
+    content = nib.Nifti1Image(ON_DISK, PLAIN).to_bytes()
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(b"".join(gzip.compress(content[i : i + 8]) for i in range(0, len(content), 8)))
+    np.testing.assert_array_equal(clip_of(path).frames, FRAMES)
 
 
 def test_more_frames_than_the_header_states_are_read(tmp_path):
