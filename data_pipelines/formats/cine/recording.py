@@ -10,7 +10,6 @@ import dataclasses
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipelines.formats.frame_rate import frame_rate as frame_rate
 from data_pipelines.notes import Note, note
 
 NO_RATE = note("frame rate unknown", "The file states none.")

@@ -7,7 +7,8 @@ from pathlib import Path
 from data_pipelines.formats.cine.dicom import geometry, pixels, time, view
 from data_pipelines.formats.cine.dicom.elements import Elements, quiet
 from data_pipelines.formats.cine.dicom.file import open_file
-from data_pipelines.formats.cine.recording import Recording, frame_rate
+from data_pipelines.formats.cine.recording import Recording
+from data_pipelines.formats.frame_rate import frame_rate
 from data_pipelines.notes import note
 from data_pipelines.records import UnreadableRecord
 

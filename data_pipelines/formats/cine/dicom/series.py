@@ -19,7 +19,8 @@ import numpy as np
 from data_pipelines.formats.cine.dicom import geometry, pixels, reader
 from data_pipelines.formats.cine.dicom.elements import Elements, quiet
 from data_pipelines.formats.cine.dicom.file import Opened, Reopened, open_file
-from data_pipelines.formats.cine.recording import Recording, frame_rate
+from data_pipelines.formats.cine.recording import Recording
+from data_pipelines.formats.frame_rate import frame_rate
 from data_pipelines.notes import Note, note
 from data_pipelines.records import UnreadableRecord
 

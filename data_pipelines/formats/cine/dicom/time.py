@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.formats.cine.dicom.elements import Elements
-from data_pipelines.formats.cine.recording import frame_rate
+from data_pipelines.formats.frame_rate import frame_rate
 from data_pipelines.notes import Note, note
 
 NAMES = (
