@@ -82,8 +82,8 @@ def survey_video(file: BufferedIOBase, record_id: str, name: str) -> Survey:
         if codec.width * codec.height > MOST_PIXELS:
             raise refuse("picture too large", f"states {codec.width} x {codec.height} pixels")
         if len(pictures) > 1:
-            sizes = ", ".join(f"{one.codec_context.width} x {one.codec_context.height}" for one in pictures)
-            text = f"The file holds {len(pictures)} videos ({sizes} pixels): the first is taken."
+            sizes = ", ".join(_size_in_words(one) for one in pictures)
+            text = f"The file holds {len(pictures)} videos ({sizes}): the first is taken."
             notes.append(note("several video streams", text))
         is_bare = container.format.name in BARE_STREAMS  # then only MPEG-1 and -2 state a rate
         stated = codec.framerate if container.format.name == "mpegvideo" else None if is_bare else stream.average_rate
@@ -121,6 +121,11 @@ def _packet_times(opened: OpenContainer, stream: av.VideoStream) -> tuple[list[f
                 tick = packet.pts if packet.pts is not None else packet.dts
                 times.append(None if tick is None else tick * unit)
     return sorted(times, key=lambda time: (time is None, time or 0.0)), hidden
+
+
+def _size_in_words(stream: av.VideoStream) -> str:
+    context = getattr(stream, "codec_context", None)  # None where there is no decoder
+    return "of a codec that cannot be decoded" if context is None else f"{context.width} x {context.height} pixels"
 
 
 def _codec_tag(stream: av.VideoStream) -> str:
