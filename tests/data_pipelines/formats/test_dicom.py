@@ -1,5 +1,7 @@
 """DICOM files of every kind, made here: grey levels within the codec's loss, fps, spacing, view, and every fault."""
 
+import hashlib
+
 import numpy as np
 import pydicom
 import pytest
@@ -226,3 +228,5 @@ def test_the_real_cine(real_data):
     assert recording.spacing_mm == pytest.approx((0.510497, 0.510497), abs=1e-6)
     assert recording.limit == (slice(31, 415), slice(84, 596))
     assert recording.notes[0].text == "Luminance of YBR_FULL_422."
+    assert [one.severity for one in recording.notes] == ["info"] * 3
+    assert hashlib.sha256(recording.frames.tobytes()).hexdigest().startswith("94fbe3c63b6b5a92")

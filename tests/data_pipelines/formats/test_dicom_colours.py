@@ -154,8 +154,10 @@ def test_planes_of_rle_and_of_sixteen_bits(tmp_path):
     deep = RGB.astype(np.uint16) * 256
     assert np.array_equal(grey(write(tmp_path / "b.dcm", deep, "RGB"))[0].frames, luminance(RGB))
     deep = RGB.astype(np.uint16) * 16
-    path = write(tmp_path / "c.dcm", deep, "RGB", BitsStored=12)
-    assert np.array_equal(grey(path)[0].frames, luminance(RGB))
+    for stored in (12, 16, 8):
+        recording, _ = grey(write(tmp_path / "c.dcm", deep, "RGB", BitsStored=stored))
+        assert np.array_equal(recording.frames, luminance(RGB))
+        assert ("bits corrected" in {one.code for one in recording.notes}) == (stored != 12)
 
 
 def test_one_sample_under_the_name_of_three(tmp_path):

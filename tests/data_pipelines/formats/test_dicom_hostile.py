@@ -7,11 +7,14 @@ import sys
 import zlib
 
 import numpy as np
+import pytest
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
-from tests.helpers.dicom_files import JPEG, encoded, picture, write
+from data_pipelines.formats.cine import dicom
+from data_pipelines.records import UnreadableRecord
+from tests.helpers.dicom_files import JPEG, KINDS, encoded, picture, write
 from tests.helpers.source_code import REPOSITORY
 
 FRAMES = picture(2, (16, 16))
@@ -188,3 +191,36 @@ def test_hostile_headers_end_soon_and_in_little_memory(tmp_path):
     assert [line[0] for line in lines] == sorted(make.__name__ for make in MAKERS), done.stderr
     assert all(float(seconds) < 10 and int(kilobytes) < 1_000_000 for _, seconds, kilobytes, _ in lines), lines
     assert done.stderr == ""
+
+
+def test_random_damage_ends_in_a_message(tmp_path):
+    """Bytes changed, removed and repeated, mostly in the header: nothing but `UnreadableRecord` leaves the reader."""
+    random, path, outcomes = np.random.default_rng(0), tmp_path / "a.dcm", set()
+    seeds = [make(tmp_path / "seed.dcm", picture(2, (24, 32)))[0].read_bytes() for make in KINDS]
+    for turn in range(600):
+        content = bytearray(seeds[turn % len(seeds)])
+        for _ in range(random.integers(1, 6)):
+            place = random.integers(132, len(content) if random.random() < 0.3 else 800)
+            change = random.integers(4)
+            if change == 0:
+                content[place] = random.integers(256)
+            elif change == 1:
+                content[place : place + 4] = b"\xff\xff\xff\xff"
+            elif change == 2:
+                del content[place : place + random.integers(1, 9)]
+            else:
+                content[place:place] = content[place : place + random.integers(1, 9)]
+        path.write_bytes(content)
+        try:
+            dicom.read(path, "case")
+            outcomes.add("read")
+        except UnreadableRecord as error:
+            outcomes.add(error.reason)
+    assert "read" in outcomes and len(outcomes) > 5
+
+
+def test_a_value_representation_that_is_none(tmp_path):
+    path = write(tmp_path / "a.dcm", FRAMES)
+    path.write_bytes(path.read_bytes().replace(b"\x28\0\x11\0US", b"\x28\0\x11\0UB"))
+    with pytest.raises(UnreadableRecord):
+        dicom.read(path, "case")

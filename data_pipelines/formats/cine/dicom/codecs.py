@@ -1,59 +1,44 @@
 """Decodes one compressed picture, by the codec that its own header shows and not by the transfer syntax of the file.
 
-JPEG and JPEG 2000 are read by Pillow. JPEG Lossless and JPEG-LS need the extra `dicom`, JPEG of 12 bits a package under
-the GPL that no extra installs.
+Pillow reads JPEG and JPEG Lossless of 8 bits, JPEG 2000 and HTJ2K. The extra `dicom` (imagecodecs, BSD licence) reads
+the rest: JPEG-LS, JPEG of 12 bits, JPEG Lossless of more than 8 bits, JPEG 2000 in colours of more than 8 bits.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import importlib
+import importlib.util
 import io
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Shaped
-from PIL import Image
+from PIL import Image, features
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import JPEG2000, UID, JPEGExtended12Bit, JPEGLossless, JPEGLSNearLossless, RLELossless
+from pydicom.uid import JPEG2000, RLELossless
 
 from data_pipelines.formats.cine.dicom.elements import quiet
-from data_pipelines.formats.cine.dicom.streams import Stream
+from data_pipelines.formats.cine.dicom.streams import Codec, Stream
 
-EXTRA = "pip install 'echoforge_jax[dicom]'"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Decoder:
-    """How pydicom decodes a codec.
-
-    Attributes:
-        syntax: transfer syntax of the codec.
-        plugins: pydicom's plugins, the preferred one first.
-        install: the command that installs one.
-    """
-
-    syntax: UID
-    plugins: tuple[str, ...]
-    install: str
-
-
-DECODERS = {
-    "JPEG": _Decoder(JPEGExtended12Bit, ("pylibjpeg",), "pip install pylibjpeg pylibjpeg-libjpeg (GPL)"),
-    "JPEG Lossless": _Decoder(JPEGLossless, ("gdcm", "pylibjpeg"), f"{EXTRA} (or: pip install python-gdcm)"),
-    "JPEG-LS": _Decoder(JPEGLSNearLossless, ("pyjpegls", "gdcm", "pylibjpeg"), f"{EXTRA} (or: pip install pyjpegls)"),
-    "JPEG 2000": _Decoder(JPEG2000, ("pillow", "pylibjpeg"), "pip install pylibjpeg pylibjpeg-openjpeg"),
-    "HTJ2K": _Decoder(JPEG2000, ("pillow", "pylibjpeg"), "pip install pylibjpeg pylibjpeg-openjpeg"),
-}
+INSTALL = "pip install 'echoforge_jax[dicom]' (or: pip install imagecodecs)"
+OF_JPEG_2000 = ("JPEG 2000", "HTJ2K")
+FIRST_WITH_LOSSLESS = 3  # version of libjpeg-turbo
 
 
 class NoDecoder(Exception):
     """No decoder for this codec is installed; the message says which command installs one."""
 
 
-def is_installed(codec: str) -> bool:
-    """Tells whether some decoder of a codec is installed."""
-    decoder = DECODERS[codec]
-    return codec == "JPEG" or any(name in get_decoder(decoder.syntax).available_plugins for name in decoder.plugins)
+def is_installed(codec: Codec, bits: int = 8, components: int = 1) -> bool:
+    """Tells whether a decoder is installed.
+
+    Args:
+        codec: the codec.
+        bits: bits of a sample.
+        components: samples for each pixel.
+    """
+    return _by_pillow(codec, bits, components) or importlib.util.find_spec("imagecodecs") is not None
 
 
 def decode(data: bytes, stream: Stream, *, luma_only: bool = False) -> Shaped[np.ndarray, "h w *samples"]:
@@ -68,24 +53,20 @@ def decode(data: bytes, stream: Stream, *, luma_only: bool = False) -> Shaped[np
 
     Raises:
         NoDecoder: none is installed.
-        ValueError, OSError, RuntimeError and others of pydicom and Pillow: the picture is damaged.
+        ValueError, OSError, RuntimeError and others of pydicom, Pillow and imagecodecs: the picture is damaged.
     """
-    if stream.codec == "JPEG" and stream.bits == 8:
-        return _decode_jpeg(data, stream, luma_only)
-    decoder = DECODERS[stream.codec]
-    deep_colours = stream.components > 1 and stream.bits > 8  # Pillow reduces them to 8 bits
-    plugins = [name for name in decoder.plugins if not (name == "pillow" and (deep_colours or stream.bits > 16))]
-    available = get_decoder(decoder.syntax).available_plugins
-    plugin = next((name for name in plugins if name in available), None)
-    if plugin is None:
-        raise NoDecoder(f"the pictures are {stream.codec} of {stream.bits} bits: {decoder.install}")
-    if stream.codec in ("JPEG 2000", "HTJ2K"):
+    if not is_installed(stream.codec, stream.bits, stream.components):
+        raise NoDecoder(f"the pictures are {stream.codec} of {stream.bits} bits: {INSTALL}")
+    if stream.codec in OF_JPEG_2000:
         data = data[data.index(b"\xff\x4f\xff\x51") :]  # the boxes of JP2 may ask for a conversion of colours
-    allocated = 8 if stream.bits <= 8 else 16 if stream.bits <= 16 else 32
-    options = _options(stream.rows, stream.columns, stream.components, allocated, stream.bits, int(stream.signed))
+    if not _by_pillow(stream.codec, stream.bits, stream.components):
+        return _decode_by_extra(data, stream, importlib.import_module("imagecodecs"))
+    if stream.codec not in OF_JPEG_2000:
+        return _decode_jpeg(data, stream, luma_only and stream.codec == "JPEG")
+    options = _options(stream.rows, stream.columns, stream.components, stream.bits, int(stream.signed))
     with quiet():
-        samples, _ = get_decoder(decoder.syntax).as_array(
-            encapsulate([data]), index=0, raw=True, validate=False, decoding_plugin=plugin, **options
+        samples, _ = get_decoder(JPEG2000).as_array(
+            encapsulate([data]), index=0, raw=True, validate=False, decoding_plugin="pillow", **options
         )
     return samples
 
@@ -101,7 +82,7 @@ def decode_rle(data: bytes, shape: tuple[int, int, int], bits_allocated: int) ->
     Raises:
         ValueError and others of pydicom: the picture is damaged.
     """
-    options = _options(*shape, bits_allocated, bits_allocated, 0)
+    options = _options(*shape, bits_allocated, 0)
     with quiet():
         samples, _ = get_decoder(RLELossless).as_array(
             encapsulate([data]), index=0, raw=True, validate=False, **options
@@ -109,14 +90,24 @@ def decode_rle(data: bytes, shape: tuple[int, int, int], bits_allocated: int) ->
     return samples
 
 
-def _options(rows: int, columns: int, samples: int, allocated: int, stored: int, signed: int) -> dict:
+def _by_pillow(codec: Codec, bits: int, components: int) -> bool:
+    if codec in OF_JPEG_2000:
+        return bits <= 8 or (bits <= 16 and components == 1)
+    if codec == "JPEG Lossless":
+        version = features.version_feature("libjpeg_turbo") or "0"
+        return bits == 8 and int(version.split(".")[0]) >= FIRST_WITH_LOSSLESS
+    return codec == "JPEG" and bits == 8
+
+
+def _options(rows: int, columns: int, samples: int, bits: int, signed: int) -> dict:
+    """Describes one picture to pydicom."""
     return {
         "rows": rows,
         "columns": columns,
         "number_of_frames": 1,
         "samples_per_pixel": samples,
-        "bits_allocated": allocated,
-        "bits_stored": stored,
+        "bits_allocated": 8 if bits <= 8 else 16 if bits <= 16 else 32,
+        "bits_stored": bits,
         "pixel_representation": signed,
         "planar_configuration": 0,
         "photometric_interpretation": "MONOCHROME2" if samples == 1 else "RGB",
@@ -125,11 +116,18 @@ def _options(rows: int, columns: int, samples: int, allocated: int, stored: int,
 
 def _decode_jpeg(data: bytes, stream: Stream, luma_only: bool) -> Shaped[np.ndarray, "h w *samples"]:
     """Decodes JPEG of 8 bits by libjpeg, which is kept from converting colours."""
-    if stream.components not in (1, 3):
-        raise ValueError(f"{stream.components} components")
     image = Image.open(io.BytesIO(data), formats=("JPEG",))
     if stream.components == 3:
         mode = "L" if luma_only else "YCbCr"
         image.draft(mode, None)
         image.tile = [image.tile[0]._replace(args=(mode, "YCbCr"))]  # as if stored so: nothing is converted
     return np.asarray(image)
+
+
+def _decode_by_extra(data: bytes, stream: Stream, imagecodecs: ModuleType) -> Shaped[np.ndarray, "h w *samples"]:
+    if stream.codec == "JPEG-LS":
+        return imagecodecs.jpegls_decode(data)
+    if stream.codec in OF_JPEG_2000:
+        return imagecodecs.jpeg2k_decode(data)
+    kept = {"colorspace": "YCBCR", "outcolorspace": "YCBCR"} if stream.components == 3 else {}
+    return imagecodecs.jpeg8_decode(data, **kept)

@@ -156,16 +156,25 @@ def _look_up(
 
 
 def _depth(low: int, high: int, stored: int, layout: Layout) -> tuple[int, int]:
-    """Returns (bits, lowest value) of the range that the values use.
+    """Returns (bits, lowest value) of the range that the values use."""
+    if layout.signed and low < 0:
+        return stored, -(2 ** (stored - 1))
+    return bits_in_use(high, stored, is_container=stored == layout.allocated or layout.signed), 0
 
-    Bits Stored is believed, unless it is only the size of the container (16 of 16) or sixteen times the range in use.
+
+def bits_in_use(highest: int, stored: int, *, is_container: bool) -> int:
+    """Returns the bits of the range that samples from 0 use.
+
+    Bits Stored is believed unless samples go beyond it, it is only the size of the container, or it is sixteen times
+    the range in use.
+
+    Args:
+        highest: the highest sample.
+        stored: Bits Stored.
+        is_container: whether Bits Stored is no more than the size of the container (16 of 16).
     """
-    lowest = -(2 ** (stored - 1)) if layout.signed and low < 0 else 0
-    if lowest:
-        return stored, lowest
-    fits = next(depth for depth in DEPTHS if depth >= max(high.bit_length(), 8))
-    container = stored == layout.allocated or layout.signed
-    return (fits, 0) if container or (fits == 8 and stored >= 12) else (stored, 0)
+    fits = next(depth for depth in DEPTHS if depth >= max(highest.bit_length(), 8))
+    return fits if is_container or fits > stored or (fits == 8 and stored >= 12) else stored
 
 
 def _misfit(lookup: UInt8[np.ndarray, " n"], counts: Integer[np.ndarray, " n"]) -> str:

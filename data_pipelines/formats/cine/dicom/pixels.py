@@ -63,7 +63,7 @@ NAMES = (
     grey.OVERLAY_BITS,
 )
 NATIVE = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
-CODEC_OF_SYNTAX = {
+CODEC_OF_SYNTAX: dict[str, streams.Codec] = {
     "1.2.840.10008.1.2.4.50": "JPEG",
     "1.2.840.10008.1.2.4.51": "JPEG",
     "1.2.840.10008.1.2.4.57": "JPEG Lossless",
@@ -229,7 +229,7 @@ class _Reader:
             return lambda index, luma_only: self._rle(frames, index)
         codec = CODEC_OF_SYNTAX.get(syntax)
         if first is None and (codec is None or not codecs.is_installed(codec)):
-            how = codecs.DECODERS[codec].install if codec else "convert it to JPEG, JPEG 2000, RLE or none"
+            how = codecs.INSTALL if codec else "convert it to JPEG, JPEG 2000, RLE or none"
             raise self.fault("compression not supported", f"the transfer syntax is {_name(syntax)}: {how}")
         if first is not None and first.codec != codec:
             text = f"The transfer syntax is {_name(syntax)}, the pictures are {first.codec}; they were read so."
@@ -264,6 +264,8 @@ class _Reader:
                 raise self.fault("truncated file", f"{which} ends before its picture does: fetch it again") from error
             detail = f"{which} cannot be decoded ({type(error).__name__}): export the file again"
             raise self.fault("frame damaged", detail) from error
+        if samples.shape[:2] != (stream.rows, stream.columns):
+            raise self.fault("frame damaged", f"{which} decodes to the shape {samples.shape}: export the file again")
         return _Picture(samples, stream.bits, stream)
 
     def _rle(self, frames: Frames, index: int) -> _Picture:
@@ -327,7 +329,15 @@ class _Reader:
 
     def _coloured(self, frames: Frames, read: Callable[[int, bool], _Picture], first: _Picture) -> Pixels:
         """Takes the luminance of frames of three samples."""
-        interpretation, shift = self.layout.interpretation, max(first.bits - 8, 0)
+        interpretation, shift = self.layout.interpretation, 0
+        if first.samples.dtype != np.uint8:
+            highest = max(int(read(index, False).samples.max()) for index in range(len(frames)))
+            stated = min(self.layout.stored, first.bits)
+            bits = grey.bits_in_use(highest, stated, is_container=stated == 8 * first.samples.itemsize)
+            if bits != stated:
+                text = f"{stated} bits are stated, the highest sample is {highest}; {bits} bits were taken."
+                self.notes.append(note("bits corrected", text))
+            shift = bits - 8
         judged = colour.Judged("YBR")
         if not first.is_ybr:
             judged = colour.judge((first.samples >> shift).astype(np.uint8), interpretation, first.stream)
