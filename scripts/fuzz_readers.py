@@ -1,8 +1,8 @@
 """Feeds mutated files to every reader and keeps those that end in anything but data or a message.
 
     pip install atheris
-    python scripts/fuzz_readers.py --out /tmp/fuzz --minutes 10            # every target, ten minutes each
-    python scripts/fuzz_readers.py --out /tmp/fuzz --minutes 60 --targets dicom video
+    python scripts/fuzz_readers.py --out fuzz --minutes 10            # every target, ten minutes each
+    python scripts/fuzz_readers.py --out fuzz --minutes 60 --targets dicom video
 
 atheris (libFuzzer) mutates files of a corpus towards new paths through the readers. A reader may return data or raise
 `DataError` or `EchoForgeError`; any other error is a fault, kept once for each place that raises it as
@@ -29,6 +29,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 SECONDS_A_FILE, MEGABYTES_A_FILE, LARGEST_BYTES = 10, 1024, 1 << 16
 ONE_FILE = "input"
@@ -166,10 +167,9 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
 }
 
 
-def _read_all(reader: object, folder: Path) -> None:
-    listed = reader.index(folder, "all")  # type: ignore[attr-defined]
-    for entry in listed.entries:
-        reader.read(entry)  # type: ignore[attr-defined]
+def _read_all(reader: ModuleType, folder: Path) -> None:
+    for entry in reader.index(folder, "all").entries:
+        reader.read(entry)
 
 
 def _png() -> bytes:
