@@ -19,6 +19,7 @@ from pathlib import Path
 import rich.console
 import rich.progress
 
+from data_pipelines.local_path import path_argument
 from data_pipelines.notes_by_record import summarise_notes
 from data_pipelines.records import summarise_skipped
 from data_pipelines.splits import SPLITS
@@ -47,7 +48,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
             source = command.add_argument_group("what to read")
             source.add_argument(
-                "--source", type=Path, required=True, help="Folder of the data set as it was downloaded and unpacked."
+                "--source",
+                type=path_argument,
+                required=True,
+                help="Folder of the data set as it was downloaded and unpacked.",
             )
         else:
             population = command.add_argument_group("what to simulate")
@@ -61,7 +65,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
             population.add_argument("--size", type=int, default=256, help="Height and width of the frames in pixels.")
         output = command.add_argument_group("where to write")
         output.add_argument(
-            "--data_dir", type=Path, required=True, help="Folder of data sets; this one is written to DATA_DIR/NAME."
+            "--data_dir",
+            type=path_argument,
+            required=True,
+            help="Folder of data sets; this one is written to DATA_DIR/NAME.",
         )
         output.add_argument(
             "--overwrite", action="store_true", help="Replace other data in that folder once the new data is complete."

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipelines.local_path import local_path
 from data_pipelines.records import Clip
 from echoforge_jax.config import replace
 from echoforge_jax.evaluation.discs import measure_discs
@@ -67,7 +68,7 @@ def read_clip(path: str | Path) -> Clip:
     """
     from data_pipelines.formats import cine  # pydicom and OpenCV are heavy
 
-    return cine.read(Path(path))
+    return cine.read(Path(local_path(str(path))))
 
 
 def ejection_fraction(

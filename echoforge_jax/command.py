@@ -8,7 +8,7 @@ import difflib
 import runpy
 import sys
 
-from echoforge_jax import __version__
+from echoforge_jax import __version__, interruption
 from echoforge_jax.completion import SHELLS, completion_script
 
 
@@ -65,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     modules = {subcommand.name: subcommand.module for subcommand in SUBCOMMANDS}
     if name in modules:
+        if modules[name].startswith("echoforge_jax."):
+            interruption.install()  # the modules of data_pipelines end in their own ways
         sys.argv = [f"echoforge {name}", *rest]
         runpy.run_module(modules[name], run_name="__main__", alter_sys=True)
         return 0

@@ -19,9 +19,18 @@ _CLUSTER = {
     "launch_timeout_s": _VALUE,
     "heartbeat_s": _VALUE,
 }
+_COMPILATION = {"compilation_cache": _PATH}
 # Flags of each subcommand, and what each takes: one of the kinds above, or the choices.
 FLAGS: dict[str, dict[str, str]] = {
-    "train": {"config": _CONFIG, "workdir": _PATH, "profile": _VALUE, **_CLUSTER},
+    "train": {
+        "config": _CONFIG,
+        "workdir": _PATH,
+        "profile": _VALUE,
+        "take_over": _SWITCH,
+        "print_config": _SWITCH,
+        **_COMPILATION,
+        **_CLUSTER,
+    },
     "evaluate": {
         "workdir": _PATH,
         "split": "train validation test all",
@@ -36,6 +45,7 @@ FLAGS: dict[str, dict[str, str]] = {
         "threshold": _VALUE,
         "against": _PATH,
         "out": _PATH,
+        **_COMPILATION,
         **_CLUSTER,
     },
     "export": {
@@ -46,6 +56,7 @@ FLAGS: dict[str, dict[str, str]] = {
         "threshold": _VALUE,
         "out": _PATH,
         "overwrite": _SWITCH,
+        **_COMPILATION,
     },
     "doctor": {"split_scheme": _VALUE, "limit": _VALUE, "threads": _VALUE, "json": _PATH, "sheet": _PATH},
     "prepare": {
@@ -84,6 +95,7 @@ FLAGS: dict[str, dict[str, str]] = {
         "batch_clips": _VALUE,
         "finished_only": _SWITCH,
         "dry_run": _SWITCH,
+        "compilation_cache": _PATH,
     },
 }
 

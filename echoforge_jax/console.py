@@ -16,10 +16,11 @@ import rich.progress
 from absl import flags, logging
 
 from data_pipelines.errors import DataError
+from echoforge_jax import compilation, interruption
 from echoforge_jax.config.files import resolve_flag
 from echoforge_jax.config.renamed import with_numeric_none
 from echoforge_jax.distributed import processes
-from echoforge_jax.errors import FAILED, KILLED_BY_USER, OK, STORAGE, USAGE, ConfigError, EchoForgeError
+from echoforge_jax.errors import FAILED, INTERRUPTED, KILLED_BY_USER, OK, STORAGE, USAGE, ConfigError, EchoForgeError
 from echoforge_jax.flags_help import HELP_FLAGS, help_text
 
 PATH_FAULTS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
@@ -27,16 +28,26 @@ NAME_FAULTS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 
 
 @contextmanager
-def errors_as_messages() -> Iterator[None]:
+def errors_as_messages(compilation_cache: str | None = None) -> Iterator[None]:
     """Ends the process with a message and an exit code where a known fault is raised inside.
 
     The code is the error's own (`echoforge_jax.errors`, `data_pipelines.errors`); paths that do not exist or cannot be
     read or written count as faults of input (2), a full disk and every other fault of the file system as one of
     storage (74), and a second Ctrl-C ends with 130. Anything else is a bug: its trace is shown.
+
+    Compiled programs are kept from here on (`compilation.keep_programs`).
+
+    Args:
+        compilation_cache: where; None takes the environment's folder or the default.
     """
     logging.set_verbosity(logging.ERROR)  # Orbax and JAX report every one of their own steps otherwise
     try:
+        compilation.keep_programs(compilation_cache)
+        compilation.silence_alarm()
         yield
+    except interruption.Stopped as stopped:
+        sys.stdout.flush()
+        os._exit(int(stopped.code or INTERRUPTED))  # an ordinary exit would wait for XLA's compilation, and can crash
     except (EchoForgeError, DataError) as error:
         _stop(error, error.exit_code)
     except PATH_FAULTS as error:
@@ -47,6 +58,8 @@ def errors_as_messages() -> Iterator[None]:
         print("\nstopped", file=sys.stderr)
         sys.exit(KILLED_BY_USER)
     except Exception:
+        if interruption.received():  # a signal to the whole group also ends the processes that work for this one
+            interruption.end_now("stopped; the same command goes on", INTERRUPTED)
         if not processes.has_joined():
             raise
         traceback.print_exc()

@@ -7,9 +7,10 @@ FAILED = 1  # a bug: the command shows its trace
 USAGE = 2  # configuration, command line or data
 NON_FINITE = 3  # the loss is NaN or infinite
 STORAGE = 74  # a file could not be written or read
-INTERRUPTED = 75  # saved; the same command goes on
+INTERRUPTED = 75  # nothing is unsaved; the same command goes on
 LAUNCH = 76  # the processes of a run did not come together, or one was lost
-KILLED_BY_USER = 130  # a second Ctrl-C
+FOLDER_LOST = 77  # another command took the run's folder over; nothing was written since
+KILLED_BY_USER = 130  # Ctrl-C where nothing was unsaved, or a second one
 
 
 class EchoForgeError(Exception):
@@ -42,3 +43,25 @@ class LaunchError(EchoForgeError, RuntimeError):
     """The processes of a run did not come together as promised, or one was lost: says what was found, and why."""
 
     exit_code = LAUNCH
+
+
+class FolderInUse(ConfigError):
+    """Another command works in the folder: says which one, since when, and how to take the folder over."""
+
+
+class FolderLost(EchoForgeError, RuntimeError):
+    """Another command has taken the folder over, so this one ends without writing."""
+
+    exit_code = FOLDER_LOST
+
+
+class EndedWithMain(EchoForgeError, RuntimeError):
+    """The main process of a run ended with a message of its own, and this one ends with the same exit code.
+
+    Attributes:
+        exit_code: that of the main process.
+    """
+
+    def __init__(self, exit_code: int):
+        super().__init__("process 0 ended with this code; its message says why")
+        self.exit_code = exit_code

@@ -10,6 +10,11 @@ Writes metrics.json, per_frame.csv, per_patient.csv and report.html. Exit codes 
 
 from __future__ import annotations
 
+from echoforge_jax import interruption
+
+if __name__ == "__main__":
+    interruption.install()  # before the imports below, which take seconds
+
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +23,8 @@ from typing import Any
 import jax
 from absl import app, flags
 
+from data_pipelines.local_path import local_path
+from echoforge_jax.compilation_flags import COMPILATION_CACHE
 from echoforge_jax.config import Config, replace
 from echoforge_jax.console import errors_as_messages, parse_flags, say
 from echoforge_jax.distributed import processes
@@ -26,11 +33,13 @@ from echoforge_jax.distributed.start import exit_if_process_lost
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.inference import Ensemble, Predictor, Segmenter
 from echoforge_jax.networks import find_network
+from echoforge_jax.path_flags import define_path
 from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks
+from echoforge_jax.training.folder_lock import FolderLock, held_by_main, holder_of
 from echoforge_jax.weights.trained import Trained
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a finished or interrupted training to score.")
+_WORKDIR = define_path("workdir", "The folder of a finished or interrupted training to score.")
 _SPLIT = flags.DEFINE_enum(
     "split", None, ["train", "validation", "test", "all"], "The split to score. Without it the configuration decides."
 )
@@ -41,20 +50,19 @@ _PROTOCOL = flags.DEFINE_multi_enum(
     "Which frames are scored: semi scores end-diastole and end-systole, full every frame with a reference. May be "
     "repeated. Without it the configuration decides.",
 )
-_DATA = flags.DEFINE_string("data", None, "The folder of the data set to score. Without it the training's is scored.")
+_DATA = define_path("data", "The folder of the data set to score. Without it the training's is scored.")
 _FORMAT = flags.DEFINE_enum(
     "format",
     None,
     ["camus", "echonet_dynamic", "store"],
     "The format of the data set that --data names. Without it the format of the training's data is taken.",
 )
-_SCHEME = flags.DEFINE_string(
+_SCHEME = define_path(
     "split_scheme",
-    None,
     "How the patients of --data are split, as config.data.split_scheme. Without it the data set's own split is taken.",
 )
-_PREDICTIONS = flags.DEFINE_string("predictions", None, "A tree of predicted masks to score in place of a model.")
-_REFERENCES = flags.DEFINE_string("references", None, "The tree of reference masks that belongs to --predictions.")
+_PREDICTIONS = define_path("predictions", "A tree of predicted masks to score in place of a model.")
+_REFERENCES = define_path("references", "The tree of reference masks that belongs to --predictions.")
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "best",
@@ -74,9 +82,8 @@ _THRESHOLD = flags.DEFINE_float(
 _AGAINST = flags.DEFINE_multi_string(
     "against", [], "The folder of another evaluation to compare with, paired by patient. May be repeated."
 )
-_OUT = flags.DEFINE_string(
+_OUT = define_path(
     "out",
-    None,
     "The folder for the results. Without it they are written into WORKDIR/evaluation_[DATA_]SPLIT[_last], "
     "evaluation_CHECKPOINT_DATA_SPLIT or evaluation_PREDICTIONS.",
 )
@@ -97,9 +104,9 @@ class Scored:
 
 def main(_: list[str]) -> None:
     """Runs the command."""
-    with errors_as_messages():
+    with errors_as_messages(COMPILATION_CACHE.value):
         _check_flags()
-        against = [Path(folder) for folder in _AGAINST.value]
+        against = [Path(local_path(folder)) for folder in _AGAINST.value]
         if _PREDICTIONS.value and _REFERENCES.value:
             scored = _score_masks(Path(_PREDICTIONS.value), Path(_REFERENCES.value), against)
         else:
@@ -134,7 +141,8 @@ def _names_a_network() -> bool:
 def _score_masks(predictions: Path, references: Path, against: Sequence[Path]) -> Scored:
     out = Path(_OUT.value or f"evaluation_{predictions.resolve().name}")
     protocols = _PROTOCOL.value or ["semi"]
-    return Scored(out, evaluate_masks(predictions, references, protocols=protocols, out=out, against=against))
+    with FolderLock(out):
+        return Scored(out, evaluate_masks(predictions, references, protocols=protocols, out=out, against=against))
 
 
 def _score_model(against: Sequence[Path]) -> Scored:
@@ -145,11 +153,14 @@ def _score_model(against: Sequence[Path]) -> Scored:
     split = _SPLIT.value or choose_split(config)
     out = Path(_OUT.value) if _OUT.value else Path(_WORKDIR.value or "") / f"evaluation_{_name_of_results(split)}"
     protocols = _PROTOCOL.value or config.evaluation.protocols
-    return Scored(out, evaluate(config, segmenter, split=split, protocols=protocols, out=out, against=against))
+    with held_by_main(out):
+        return Scored(out, evaluate(config, segmenter, split=split, protocols=protocols, out=out, against=against))
 
 
 def _load_networks() -> list[Trained]:
     workdir, which = Path(_WORKDIR.value or ""), str(_CHECKPOINT.value)
+    if _WORKDIR.value and (holder := holder_of(workdir)):
+        say(f"the training goes on ({holder}): what it has saved so far is scored")
     if which == "last":
         if jax.process_count() > 1:
             raise ConfigError("--checkpoint=last is read by one process alone: start without a launcher, or score best")
@@ -158,7 +169,7 @@ def _load_networks() -> list[Trained]:
         last = load_last(workdir)
         say(f"the state after step {last.step}")
         return [last.trained]
-    paths = [find_network(name) for name in which.split(",")] if _names_a_network() else [workdir]
+    paths = [find_network(local_path(name)) for name in which.split(",")] if _names_a_network() else [workdir]
     return [Trained.load(path) for path in paths]
 
 

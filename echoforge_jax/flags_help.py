@@ -8,7 +8,7 @@ import textwrap
 
 from absl import flags
 
-_SHARED = "echoforge_jax.distributed.flags"
+_SHARED, _COMPILATION = "echoforge_jax.distributed.flags", "echoforge_jax.compilation_flags"
 HELP_FLAGS = ("--help", "-help", "-h", "--helpshort", "--helpfull")
 
 
@@ -21,7 +21,11 @@ def help_text(width: int | None = None) -> str:
     width = width or min(shutil.get_terminal_size((100, 24)).columns, 100)
     of_module = flags.FLAGS.flags_by_module_dict()
     parts = [str(sys.modules["__main__"].__doc__ or "").strip()]
-    for title, module in (("Flags", sys.argv[0]), ("Flags of a run over several processes", _SHARED)):
+    for title, module in (
+        ("Flags", sys.argv[0]),
+        ("Flags of compilation", _COMPILATION),
+        ("Flags of a run over several processes", _SHARED),
+    ):
         if module in of_module:
             parts.append("\n".join([f"{title}:", *(_describe(flag, width) for flag in of_module[module])]))
     return "\n\n".join(parts)

@@ -39,7 +39,7 @@ from echoforge_jax.console import errors_as_messages, parse_flags, say
 from echoforge_jax.distributed import sharding
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.models.cost import count_cost
-from echoforge_jax.provenance import git_commit
+from echoforge_jax.provenance import code_version
 from echoforge_jax.training.program import Program
 
 SMALL = {
@@ -127,7 +127,7 @@ def plan(config: Config, topology: str) -> PlannedStep:
         compile_minutes=(time.monotonic() - began) / 60,
         jax=jax.__version__,
         libtpu=importlib.metadata.version("libtpu"),
-        commit=(git_commit() or "unknown")[:12],
+        commit=code_version().short,
     )
 
 

@@ -1,8 +1,10 @@
 """Kills a training at random moments (SIGKILL), again and again, and compares its end with an undisturbed run.
 
     python scripts/random_kills.py --kills=50 --out=runs/random_kills
+    python scripts/random_kills.py --kills=20 --processes=2 --out=runs/random_kills_2
 
-The training is a small network on simulated frames, in one process, with a checkpoint every few steps. Three of four
+The training is a small network on simulated frames, with a checkpoint every few steps. It runs in one process, or in
+several of which one is killed; the others must end by themselves before the training is started again. Three of four
 kills come a moment after some step, the fourth at any time since the start (also while the run is still restoring).
 Every kill is written to OUT/kills.jsonl: from which step the run resumed, at which step it was killed, and whether a
 checkpoint was being written. The exit code is 0 after that many kills if the last state and all losses are equal to
@@ -16,6 +18,7 @@ import dataclasses
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +32,8 @@ REPOSITORY = Path(__file__).parents[1]
 STEPS_BETWEEN_KILLS = 12  # at most, counted from the last checkpoint
 START_S = 20.0  # about the time from a start to its first step
 STEPS_PER_EPOCH = 20
+BEAT_S = 20  # a killed process is missed after so long
+ENDS_S = 300.0  # the others must have ended by then
 FIELDS = {
     "data.simulate.patients": 12,
     "data.simulate.size": 64,
@@ -56,29 +61,34 @@ class Training:
         folder: the folder of the run.
         root: the folder of the simulated frames.
         epochs: epochs of the training.
+        processes: how many processes share the training.
     """
 
     folder: Path
     root: Path
     epochs: int
+    processes: int
 
-    def start(self, output: int = subprocess.DEVNULL) -> subprocess.Popen:
-        """Starts the command in a process of its own; `output` is a file descriptor."""
+    def start(self, output: int = subprocess.DEVNULL) -> list[subprocess.Popen]:
+        """Starts the command in processes of its own; `output` is a file descriptor."""
         fields = FIELDS | {"training.epochs": self.epochs, "data.root": self.root}
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "echoforge_jax.train",
-                "--config=quickstart",
-                f"--workdir={self.folder}",
-                *(f"--config.{name}={value}" for name, value in fields.items()),
-            ],
-            cwd=REPOSITORY,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        )
+        command = [sys.executable, "-m", "echoforge_jax.train", "--config=quickstart", f"--workdir={self.folder}"]
+        command += [f"--config.{name}={value}" for name, value in fields.items()]
+        if self.processes > 1:
+            with socket.socket() as free:
+                free.bind(("localhost", 0))
+                port = free.getsockname()[1]
+            command += [f"--coordinator=localhost:{port}", f"--processes={self.processes}", f"--heartbeat_s={BEAT_S}"]
+        return [
+            subprocess.Popen(
+                [*command, *([f"--process_id={number}"] if self.processes > 1 else [])],
+                cwd=REPOSITORY,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            )
+            for number in range(self.processes)
+        ]
 
     def last_step(self) -> int:
         """Returns the last step that was logged."""
@@ -107,12 +117,18 @@ class Kill:
         from_step: the last step before the training was started again.
         at_step: the last step when it was killed.
         torn: checkpoints that were being written.
+        process: which of several processes was killed.
+        codes: exit codes of the others.
+        seconds: after which the others had ended.
     """
 
     kill: int
     from_step: int
     at_step: int
     torn: list[str]
+    process: int = 0
+    codes: list[int] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
 
 
 def kill_once(training: Training, number: int, moments: random.Random) -> Kill | None:
@@ -130,17 +146,20 @@ def kill_once(training: Training, number: int, moments: random.Random) -> Kill |
     wanted_step, delay_s = from_step + moments.randint(0, STEPS_BETWEEN_KILLS), moments.uniform(0, 1.0)
     if number % 4 == 0:
         wanted_step, delay_s = 0, moments.uniform(0, START_S)
-    process = training.start()
-    while process.poll() is None and training.last_step() < wanted_step:
+    processes = training.start()
+    while all(process.poll() is None for process in processes) and training.last_step() < wanted_step:
         time.sleep(0.01)
     time.sleep(delay_s)
-    if process.poll() is not None:
-        print(f"the run ended before kill {number} (exit code {process.returncode})", file=sys.stderr)
+    if any(process.poll() is not None for process in processes):
+        codes = [process.wait(ENDS_S) for process in processes]
+        print(f"the run ended before kill {number} (exit codes {codes})", file=sys.stderr)
         return None
-    process.kill()
-    process.wait()
+    killed, began = moments.randrange(len(processes)), time.monotonic()
+    processes[killed].kill()
+    codes = [process.wait(ENDS_S) for process in processes]
     torn = [name for name in training.unfinished_checkpoints() if name not in torn_before]
-    return Kill(number, from_step, training.last_step(), torn)
+    seconds = round(time.monotonic() - began, 1)
+    return Kill(number, from_step, training.last_step(), torn, killed, codes[:killed] + codes[killed + 1 :], seconds)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -155,6 +174,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=Path("runs/random_kills"),
         help="Names the folder of both runs, which must be new (default: runs/random_kills).",
     )
+    parser.add_argument(
+        "--processes", type=int, default=1, help="Sets how many processes share the training (default: 1)."
+    )
     parser.add_argument("--seed", type=int, default=0, help="Seeds the random moments of the kills (default: 0).")
     return parser.parse_args(arguments)
 
@@ -168,8 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     out.mkdir(parents=True)
     epochs = max(options.kills * STEPS_BETWEEN_KILLS // STEPS_PER_EPOCH, 5)
-    undisturbed, killed = (Training(out / name, out / "simulated", epochs) for name in ("straight", "killed"))
-    if undisturbed.start().wait():
+    undisturbed, killed = (
+        Training(out / name, out / "simulated", epochs, options.processes) for name in ("straight", "killed")
+    )
+    if any([process.wait() for process in undisturbed.start()]):
         print("error: the undisturbed run failed", file=sys.stderr)
         return FAILED
     kills: list[Kill] = []
@@ -181,8 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             left_min = (time.monotonic() - began) / len(kills) * (options.kills - len(kills)) / 60
             print(f"kill {len(kills)}/{options.kills} at step {kill.at_step}, {left_min:.0f} min left", file=sys.stderr)
     with (out / "last_start.txt").open("wb") as text:
-        code = killed.start(text.fileno()).wait()
-    same = code == 0 and killed.result() == undisturbed.result()
+        codes = [process.wait() for process in killed.start(text.fileno())]
+    same = not any(codes) and killed.result() == undisturbed.result()
     torn = sum(bool(kill.torn) for kill in kills)
     print(
         f"{len(kills)} kills, {torn} while a checkpoint was being written; {killed.last_step()} steps; last state and "

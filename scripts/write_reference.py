@@ -27,7 +27,7 @@ from echoforge_jax.config import Config
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
 WIDTH = 100
-CLUSTER = "echoforge_jax.distributed.flags"
+CLUSTER, COMPILATION = "echoforge_jax.distributed.flags", "echoforge_jax.compilation_flags"
 CONFIG_INTRO = """# Configuration
 
 This page is written by `python scripts/write_reference.py` from the dataclasses of
@@ -118,6 +118,9 @@ def cli_page() -> str:
         for title, rows in _flags_of(subcommand):
             parts += [f"{title}\n"] if title else []
             parts.append(_table("flag", rows))
+    compilation = [_absl_row(flag) for flag in flags.FLAGS.flags_by_module_dict()[COMPILATION]]
+    parts.append("## Flags of compilation\n\n`echoforge train`, `evaluate` and `export` take them.\n")
+    parts.append(_table("flag", compilation))
     cluster = [_absl_row(flag) for flag in flags.FLAGS.flags_by_module_dict()[CLUSTER]]
     parts.append("## Flags of a run over several processes\n\n`echoforge train` and `echoforge evaluate` take them.\n")
     parts.append(_table("flag", cluster))
@@ -212,7 +215,14 @@ def _absl_row(flag: Any) -> Row:
 
 def _values(choices: Sequence[Any] | None, kind: str) -> str:
     """What a flag takes: its choices, or its kind in words."""
-    words = {"str": "text", "string": "text", "int": "integer", "float": "number", "Path": "path"}
+    words = {
+        "str": "text",
+        "string": "text",
+        "int": "integer",
+        "float": "number",
+        "path_argument": "path",
+        "path_text": "text",
+    }
     return ", ".join(f"`{choice}`" for choice in choices) if choices else words.get(kind, kind)
 
 

@@ -70,7 +70,7 @@ def test_completion_knows_the_flags_of_every_subcommand(name: str):
     elif name == "reproduce":
         flags = _argparse_flags("echoforge_jax.reproduction.command", [])
     else:
-        flags = _absl_flags(module)
+        flags = _absl_flags(module) | _absl_flags("echoforge_jax.compilation_flags")
         if name != "export":
             flags |= _absl_flags("echoforge_jax.distributed.flags")
     assert set(FLAGS[name]) == flags

@@ -10,11 +10,11 @@ import argparse
 import dataclasses
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from data_pipelines.doctor.diagnosis import HEALTHY, UNUSABLE, WARNINGS, Diagnosis, diagnose
 from data_pipelines.doctor.findings import MISSING, NOTE, SUSPICIOUS, UNREADABLE, Finding
+from data_pipelines.local_path import path_argument, path_text
 from data_pipelines.notes_by_record import group_notes, notes_as_json
 
 NAMES_SHOWN = 4
@@ -71,10 +71,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         description="Reports what is in a data set, what is missing and what is suspicious. "
         + str(__doc__).partition("\n\n")[2],
     )
-    parser.add_argument("path", type=Path, help="Folder of a data set, folder of cines, or a single cine.")
+    parser.add_argument("path", type=path_argument, help="Folder of a data set, folder of cines, or a single cine.")
     reading = parser.add_argument_group("what to read")
     reading.add_argument(
         "--split_scheme",
+        type=path_text,
         default="auto",
         metavar="SCHEME",
         help="How patients are assigned to splits: auto, official, number, ratio, or the path of a split file.",
@@ -84,10 +85,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     reading.add_argument("--threads", type=int, default=2, help="Number of records that are read at a time.")
     output = parser.add_argument_group("what to write")
-    output.add_argument("--json", type=Path, metavar="FILE", help="Write the whole report as JSON to this file.")
+    output.add_argument(
+        "--json", type=path_argument, metavar="FILE", help="Write the whole report as JSON to this file."
+    )
     output.add_argument(
         "--sheet",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help="Write a contact sheet as PNG to this file; it shows images of patients.",
     )

@@ -10,8 +10,8 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
+from data_pipelines.local_path import path_argument
 from data_pipelines.simulator.cohort import Cohort, is_complete, write_cohort
 from data_pipelines.simulator.trees import TREES
 
@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--patients", type=int, required=True, help="The number of patients, at least 3.")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path_argument,
         required=True,
         help="The folder to write to. It must be absent, empty, or hold an unfinished data set with the same flags.",
     )

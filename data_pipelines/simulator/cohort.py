@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -135,6 +136,20 @@ def is_complete(out: Path, cohort: Cohort) -> bool:
             "use the arguments found, or delete the folder"
         )
     return bool(state.get("complete"))
+
+
+def remove_other_cohort(out: Path, cohort: Cohort) -> None:
+    """Removes a cohort of other arguments or of another version, which nothing needs any more.
+
+    Args:
+        out: the folder; what is not a cohort in it stays.
+        cohort: a cohort with these arguments stays.
+    """
+    try:
+        is_complete(out, cohort)
+    except ValueError:
+        if (out / STATE_FILE).exists():
+            shutil.rmtree(out)
 
 
 def _write_state(out: Path, cohort: Cohort, *, complete: bool) -> None:

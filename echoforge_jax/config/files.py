@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ml_collections
 
+from data_pipelines.local_path import NoLocalPath, local_path
 from echoforge_jax.errors import ConfigError
 
 _PACKAGE = Path(__file__).parents[1]
@@ -78,7 +79,10 @@ def resolve_flag(value: str) -> str:
     Raises:
         ConfigError: as `find_config`.
     """
-    name, colon, argument = value.partition(":")
+    try:
+        name, colon, argument = local_path(value).partition(":")
+    except NoLocalPath as error:
+        raise ConfigError(f"--config: {error}") from error
     return f"{find_config(name)}{colon}{argument}"
 
 

@@ -6,8 +6,9 @@ None always means "off" or "not given". A value that cannot work raises `ConfigE
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
+from data_pipelines.local_path import NoLocalPath, local_path
 from data_pipelines.settings import Augmentation
 from echoforge_jax.config.strategy import STRATEGIES, PseudoLabelName, Strategy
 from echoforge_jax.errors import ConfigError
@@ -78,6 +79,7 @@ class ModelConfig:
         return 2 ** (1 + self.encoder_stages)
 
     def __post_init__(self) -> None:
+        _take_local_paths(self, "config.model", "pretrained")
         _require_positive("config.model", neighbours=self.neighbours)
         if self.channels % 8 or self.channels % self.heads:
             raise ConfigError(
@@ -127,6 +129,7 @@ class MixConfig:
     labels: Literal["ed_es", "all"] | None = None
 
     def __post_init__(self) -> None:
+        _take_local_paths(self, "config.data.mix", "root", "split_scheme")
         if not self.root or not 0 < self.share < 1:
             raise ConfigError(
                 f"config.data.mix has root {self.root!r} and share {self.share}; expected a folder and 0 < share < 1"
@@ -182,6 +185,7 @@ class DataConfig:
     simulate: SimulationConfig = dataclasses.field(default_factory=SimulationConfig)
 
     def __post_init__(self) -> None:
+        _take_local_paths(self, "config.data", "root", "split_scheme")
         if self.frames < 2:
             raise ConfigError(f"config.data.frames is {self.frames}, which is too small; expected at least 2")
         _require_positive("config.data", batch_clips=self.batch_clips)
@@ -341,6 +345,7 @@ class TrainingConfig:
     max_steps: int | None = None
 
     def __post_init__(self) -> None:
+        _take_local_paths(self, "config.training", "start_from")
         _require_positive(
             "config.training",
             epochs=self.epochs,
@@ -429,6 +434,22 @@ class Config:
             )
         if self.pseudo_labels.teacher == "average" and not has_average:
             raise ConfigError("config.pseudo_labels.teacher='average' needs config.optimizer.ema_decay, e.g. 0.99")
+
+
+def _take_local_paths(part: Any, section: str, *names: str) -> None:
+    """Refuses fields that hold a URL, and turns those with `file://` into paths.
+
+    Args:
+        part: the part of the configuration, which is being made.
+        section: how its fields are named, e.g. "config.data".
+        names: the fields that hold paths.
+    """
+    for name in names:
+        if text := getattr(part, name):
+            try:
+                object.__setattr__(part, name, local_path(text))
+            except NoLocalPath as error:
+                raise ConfigError(f"{section}.{name}: {error}") from error
 
 
 def _require_positive(section: str, **values: int | float) -> None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src import distributed  # the coordinator's store of keys and values has no public name
 from jax.experimental import multihost_utils
 
+from echoforge_jax import interruption
+from echoforge_jax.errors import USAGE, EndedWithMain
+
 T = TypeVar("T")
+STOP = "echoforge/stop"  # key in the coordinator's store
+COORDINATOR_WAITS_S = 2.0  # the other processes would take a coordinator that ends before them for lost
+_CALLS = itertools.count(1)
 
 
 def has_joined() -> bool:
@@ -96,17 +108,75 @@ def gather_on_main(groups: dict[int, tuple[np.ndarray, ...]], folder: Path) -> d
     return gathered
 
 
+def on_main(action: Callable[[], None]) -> None:
+    """Runs an action on the main process; where it raises, all processes end with its exit code.
+
+    Args:
+        action: what the main process does; the others wait for it.
+
+    Raises:
+        EndedWithMain: in the other processes, where the action failed.
+        Exception: in the main process, what the action raises.
+    """
+    fault: Exception | None = None
+    if is_main():
+        try:
+            action()
+        except Exception as error:
+            fault = error
+    code = broadcast_from_main(0 if fault is None else int(getattr(fault, "exit_code", USAGE)))
+    if fault is not None:
+        raise fault
+    if code:
+        raise EndedWithMain(code)
+
+
 def shard_for_process(items: Sequence[T]) -> Sequence[T]:
     """Returns this process's share of the items: every n-th of them, where n processes run."""
     return items[jax.process_index() :: jax.process_count()]
 
 
-def asked_to_stop(step: int) -> bool:
-    """Tells whether some process received a SIGTERM, so that all are to stop after this same step.
+def asked_to_stop() -> bool:
+    """Tells whether some process received a SIGTERM, so that all are to stop at this same call.
 
-    All processes call it at each step. It is False where one process runs alone, whose own signal handler knows.
-
-    Args:
-        step: the step that was just done, the same in all processes.
+    All processes call it equally often. It is False where one process runs alone, whose own signal handler knows.
     """
-    return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+    return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(next(_CALLS))
+
+
+def stop_together() -> None:
+    """Lets a SIGTERM or Ctrl-C of one process stop all processes of the run. To be called after they have joined.
+
+    JAX has put its own handler of SIGTERM in place, by which all processes agree on a step (`asked_to_stop`). It is
+    called from here on by `interruption`'s, which also ends a process that is not in a training's loop. A process that
+    gets a signal tells the others at once through JAX's coordinator, since they may be in a long compilation and wait
+    for it afterwards.
+    """
+    if jax.process_count() == 1:
+        return
+    c_library = ctypes.CDLL(None)
+    c_library.signal.restype = ctypes.c_void_p
+    handler = c_library.signal(int(signal.SIGTERM), None)
+    interruption.handle_again()
+    client = distributed.global_state.client
+    if handler:
+        notify_jax = ctypes.CFUNCTYPE(None, ctypes.c_int)(handler)
+        interruption.at_signal(lambda: notify_jax(int(signal.SIGTERM)))
+    interruption.at_signal(lambda: client.key_value_set(STOP, str(jax.process_index()), allow_overwrite=True))
+    if is_main():
+        interruption.be_patient(interruption.PATIENCE_S + COORDINATOR_WAITS_S)
+    threading.Thread(target=_listen, args=(client,), name="stop of other processes", daemon=True).start()
+
+
+def _listen(client: Any) -> None:
+    """Waits until another process was told to stop, and passes that on to this one."""
+    while not interruption.received():
+        try:
+            client.key_value_try_get(STOP)
+        except jax.errors.JaxRuntimeError as error:
+            if not str(error).startswith("NOT_FOUND"):
+                return  # the run is over
+            time.sleep(1.0)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return

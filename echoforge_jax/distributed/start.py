@@ -22,7 +22,9 @@ from typing import Literal
 
 import jax
 
+from echoforge_jax.distributed.folder import PRESENCE, check_shared_folder
 from echoforge_jax.distributed.launch import Launch, Runtime, check_launch, find_launch
+from echoforge_jax.distributed.processes import stop_together
 from echoforge_jax.errors import LAUNCH, LaunchError
 
 # What JAX's runtime and its collectives (Gloo, NCCL) say where another process does not answer: a status, then why.
@@ -32,7 +34,6 @@ LOST = re.compile(
     re.DOTALL,
 )
 Mode = Literal["auto", "on", "off"]
-PRESENCE = "processes"  # folder in that of the run, one file for each process that has appeared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,8 @@ def start(
 
     Raises:
         LaunchError: no launcher (mode "on"), the runtime could not start, or it holds other processes or devices than
-            promised. A process that never appears ends this one with exit code LAUNCH and a message.
+            promised, or the processes do not see one folder. A process that never appears ends this one with exit code
+            LAUNCH and a message.
     """
     launch, patience = launch or find_launch(environment), patience or Patience()
     if mode == "off" or (mode == "auto" and launch is None):
@@ -101,6 +103,8 @@ def start(
     finally:
         timer.cancel()
     check_launch(launch, runtime)
+    stop_together()
+    check_shared_folder(run_folder)
     print(
         f"process {jax.process_index()} of {runtime.processes} holds {runtime.local_devices} of {runtime.devices} "
         f"devices ({launch.launcher}, {socket.gethostname()})",

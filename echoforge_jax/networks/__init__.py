@@ -9,6 +9,7 @@ import hashlib
 import sys
 from pathlib import Path
 
+from data_pipelines.local_path import local_path
 from echoforge_jax.errors import ConfigError
 
 _HERE = Path(__file__).parent
@@ -67,7 +68,7 @@ def find_network(name_or_path: str | Path) -> Path:
     Raises:
         ConfigError: there is no such path and no such name, the named network is not installed, or its file is damaged.
     """
-    path = Path(name_or_path)
+    path = Path(local_path(str(name_or_path)))
     if path.exists():
         return path
     names = {network.name: network for network in NETWORKS}

@@ -6,9 +6,8 @@ import datetime
 from pathlib import Path
 
 from data_pipelines.simulator.cohort import STATE_FILE as COHORT_FILE
-from echoforge_jax import __version__
 from echoforge_jax.config import Config
-from echoforge_jax.provenance import git_commit
+from echoforge_jax.provenance import code_version
 
 DATA_SETS = {"camus": "CAMUS", "echonet_dynamic": "EchoNet-Dynamic", "store": "prepared store"}
 
@@ -63,11 +62,7 @@ def method_card(config: Config, *, split: str, clips: int, skipped: str, network
 
 def version_and_date() -> dict[str, str]:
     """Returns the rows that say which version of the program made a report, and when."""
-    commit = git_commit()
-    return {
-        "version": f"echoforge_jax {__version__}" + (f", commit {commit[:12]}" if commit else ""),
-        "date": datetime.date.today().isoformat(),
-    }
+    return {"version": str(code_version()), "date": datetime.date.today().isoformat()}
 
 
 def _parts(config: Config) -> list[str]:

@@ -21,6 +21,11 @@ configuration or the data.
 
 from __future__ import annotations
 
+from echoforge_jax import interruption
+
+if __name__ == "__main__":
+    interruption.install()  # before the imports below, which take seconds
+
 import argparse
 import dataclasses
 import json
@@ -28,6 +33,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from data_pipelines.local_path import local_path, path_argument
 from echoforge_jax.console import errors_as_messages, say
 from echoforge_jax.errors import INTERRUPTED, OK, ConfigError
 from echoforge_jax.reproduction.figures import FIGURES, draw
@@ -58,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = parse(arguments)
-    with errors_as_messages():
+    with errors_as_messages(options.compilation_cache):
         study = open_study(options)
         if options.print_config is not None:
             print(row_as_json(study, options.target, options.print_config))
@@ -159,13 +165,13 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seeds", type=int, default=1, help="Trains every cell with seeds 0 to N - 1 (default: 1).")
     group.add_argument(
         "--workdir",
-        type=Path,
+        type=path_argument,
         default=Path("runs/reproduce"),
         help="Names the folder of checkpoints and predictions, which may be lost (default: runs/reproduce).",
     )
     group.add_argument(
         "--results",
-        type=Path,
+        type=path_argument,
         default=RESULTS_OF_A_CHECKOUT if RESULTS_OF_A_CHECKOUT.is_dir() else RESULTS,
         help=f"Names the folder of finished cells, tables and plots (default: {RESULTS_OF_A_CHECKOUT} where that "
         f"folder exists, else {RESULTS}).",
@@ -174,6 +180,12 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
         "--finished_only", action="store_true", help="Trains nothing, and writes the tables from the finished cells."
     )
     group.add_argument("--dry_run", action="store_true", help="Lists the cells that would be trained, and stops.")
+    group.add_argument(
+        "--compilation_cache",
+        metavar="FOLDER",
+        help="Names the folder in which compiled programs are kept for later commands, or off (default: "
+        "ECHOFORGE_COMPILATION_CACHE or JAX_COMPILATION_CACHE_DIR, else ~/.cache/echoforge_jax/xla).",
+    )
 
 
 def open_study(options: argparse.Namespace) -> Study:
@@ -252,7 +264,7 @@ def _parse_systems(flag: str, texts: Sequence[str]) -> dict[str, Path]:
         name, _, folder = text.partition("=")
         if not name or not folder:
             raise ConfigError(f"{flag} {text}: expected NAME=FOLDER")
-        systems[name] = Path(folder)
+        systems[name] = Path(local_path(folder))
     return systems
 
 

@@ -19,7 +19,7 @@ import ml_collections
 from echoforge_jax.config import Config, differences, flatten, read_config, replace, stored_form
 from echoforge_jax.config.files import load_config_file
 from echoforge_jax.errors import ConfigError
-from echoforge_jax.provenance import git_commit
+from echoforge_jax.provenance import code_version
 from echoforge_jax.reproduction.cell_result import CellResult, read_metrics_file, read_scores
 from echoforge_jax.reproduction.rows import CAMUS, Changes, Row
 from echoforge_jax.train import run
@@ -188,7 +188,7 @@ class Study:
         if config.data.simulate.patients and not config.data.root:  # one population for all cells of a data set
             root = self.work / ("simulated" if cell.data == CAMUS else f"simulated_{cell.data}")
             config = replace(config, {"data.root": str(root)})
-        start, commit, folder = time.monotonic(), git_commit(), self.run_folder(cell)
+        start, commit, folder = time.monotonic(), code_version().short, self.run_folder(cell)
         if run(config, folder) is Outcome.INTERRUPTED:
             return Outcome.INTERRUPTED
         metrics = read_metrics_file(folder)
@@ -198,7 +198,7 @@ class Study:
             data=cell.data,
             seed=cell.seed,
             changes=cell.changes,
-            commit=(commit or "unknown")[:12],
+            commit=commit,
             date=time.strftime("%Y-%m-%d"),
             minutes_of_the_last_session=round((time.monotonic() - start) / 60, 1),
             epochs=config.training.epochs,

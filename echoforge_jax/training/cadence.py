@@ -47,6 +47,11 @@ class Cadence:
         """Whether a line is logged after a step."""
         return self.ends_epoch(step) or step % self.config.log_every_steps == 0
 
+    def validates_after(self, step: int) -> bool:
+        """Whether this command, which stops at `last_step`, still validates after a step."""
+        epochs = range(step // self.steps_per_epoch + 1, self.last_step // self.steps_per_epoch + 1)
+        return any(self.validates(epoch) for epoch in epochs)
+
     def validates(self, epoch: int) -> bool:
         """Whether the network is validated at the end of an epoch."""
         return epoch % self.config.validate_every_epochs == 0 or epoch == self.config.epochs

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,10 +48,11 @@ class Checkpoints:
     Args:
         workdir: folder of the run.
         keep: number of last states to keep.
+        may_write: raises where this process may no longer write in the folder; asked before every save.
     """
 
-    def __init__(self, workdir: Path, keep: int):
-        self.root = workdir.absolute()
+    def __init__(self, workdir: Path, keep: int, may_write: Callable[[], None] | None = None):
+        self.root, self._may_write = workdir.absolute(), may_write
         self._last = _manager(self.root / "checkpoints", max_to_keep=keep)
         self._best = _manager(
             self.root / "best", max_to_keep=1, best_fn=lambda m: m["validation_dice_percent"], best_mode="max"
@@ -74,6 +76,10 @@ class Checkpoints:
         """Returns the step of the last whole checkpoint; one that a kill cut short does not count."""
         return self._last.latest_step()
 
+    def is_saving(self) -> bool:
+        """Tells whether a checkpoint is being written."""
+        return self._last.is_saving_in_progress() or self._best.is_saving_in_progress()
+
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
         """Saves the state at its own step; does nothing where that step is saved already.
 
@@ -83,6 +89,7 @@ class Checkpoints:
 
         Raises:
             CheckpointError: the disk is full, or the file system fails.
+            FolderLost: another command has taken the folder over.
         """
         step = int(state.step)
         if self._last.latest_step() != step:
@@ -172,6 +179,8 @@ class Checkpoints:
                 raise self._failed(error) from error
 
     def _write(self, manager: ocp.CheckpointManager, step: int, state: TrainState, meta: dict, **kwargs: Any) -> None:
+        if self._may_write is not None:
+            processes.on_main(self._may_write)
         args = ocp.args.Composite(**{STATE: ocp.args.StandardSave(state), META: ocp.args.JsonSave(meta)})
         needed_mb = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 1e6
         free_mb = processes.min_over_processes(shutil.disk_usage(self.root).free // 10**6)  # all save, or none

@@ -57,6 +57,16 @@ class Clock:
         finally:
             self._saving_s += time.monotonic() - began
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the time inside out: compilation and validation say nothing about the speed of steps."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._began += time.monotonic() - began
+            self._done = None
+
     def clips_per_s(self, batch_clips: int) -> float:
         """Returns the clips a second of this window so far, for batches of so many clips."""
         return self._steps * batch_clips / self._spent_s()
@@ -68,18 +78,19 @@ class Clock:
         """Returns the window as metrics, for batches of so many clips.
 
         Returns:
-            clips_per_s; step_s, seconds a step; data_wait_share, the share of that time in which the device waited for
-            data; checkpoint_s, further seconds in which a checkpoint held up the loop; host_memory_gib, this process's
-            memory at its highest; device_memory_gib of its first device, where that is known.
+            clips_per_s; step_s, seconds a step (neither where no step was timed); data_wait_share, the share of that
+            time in which the device waited for data; checkpoint_s, further seconds in which a checkpoint held up the
+            loop; host_memory_gib, this process's memory at its highest; device_memory_gib of its first device, where
+            that is known.
         """
         spent_s = self._spent_s()
         values = {
-            "clips_per_s": self.clips_per_s(batch_clips),
-            "step_s": spent_s / max(self._steps, 1),
             "data_wait_share": min(self._idle_s / spent_s, 1.0),
             "checkpoint_s": self._saving_s,
             "host_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB,
         }
+        if self._steps:
+            values |= {"clips_per_s": self.clips_per_s(batch_clips), "step_s": spent_s / self._steps}
         if stats := jax.local_devices()[0].memory_stats():
             values["device_memory_gib"] = stats.get("peak_bytes_in_use", 0) / GIB
         return values

@@ -65,6 +65,10 @@ class RunLog:
             for name in sorted(names)
         }
 
+    def has_epoch(self, step: int) -> bool:
+        """Tells whether the line of the epoch that ended with a step was written."""
+        return any(line["kind"] == "epoch" and line["step"] == step for line in self.lines)
+
     def best(self, name: str) -> float:
         """Returns the largest value that a metric had so far, and minus infinity before its first value."""
         return max((line[name] for line in self.lines if name in line), default=float("-inf"))

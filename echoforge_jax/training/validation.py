@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -40,18 +40,33 @@ class Validator:
         rows = sharding.over_batch(mesh)
         self._score = jax.jit(score, in_shardings=(None, rows, rows), out_shardings=sharding.replicated(mesh))
 
-    def dice_percent(self, variables: dict[str, Any]) -> float:
-        """Returns the mean Dice in per cent over the first (ED) and last (ES) frames that have a reference."""
+    def compile(self, variables: dict[str, Any]) -> None:
+        """Compiles the validation, by scoring its first clips."""
+        self._dice_of_batch(variables, 0)
+
+    def dice_percent(self, variables: dict[str, Any], *, stops: Callable[[], bool] = bool) -> float | None:
+        """Returns the mean Dice in per cent over the first (ED) and last (ES) frames that have a reference.
+
+        Args:
+            variables: of the network.
+            stops: asked before every batch; where it says True, the validation is given up and None returned.
+        """
         scores = []
         for first in range(0, len(self.clips), self.batch_clips):
-            indices = [min(i, len(self.clips) - 1) for i in range(first, first + self.batch_clips)]
-            clips = [self.clips[i] for i in indices]
-            image = to_unit_range(np.stack([clip.frames for clip in clips]))
-            cavity = np.stack([clip.cavity for clip in clips]).astype(np.float32)
-            share = self.batch_clips // jax.process_count()
-            rows = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-            placed = sharding.put_batch((image[rows], cavity[rows]), self.mesh)
-            dice = np.asarray(self._score(variables, *placed))
+            if stops():
+                return None
+            dice, clips = self._dice_of_batch(variables, first)
             for row in range(min(self.batch_clips, len(self.clips) - first)):
                 scores += [dice[row, t] for t in (0, -1) if clips[row].has_reference[t]]
         return float(np.mean(scores))
+
+    def _dice_of_batch(self, variables: dict[str, Any], first: int) -> tuple[np.ndarray, list[SampledClip]]:
+        """Scores the batch that begins with a clip: (clips, frames), and the clips."""
+        indices = [min(i, len(self.clips) - 1) for i in range(first, first + self.batch_clips)]
+        clips = [self.clips[i] for i in indices]
+        image = to_unit_range(np.stack([clip.frames for clip in clips]))
+        cavity = np.stack([clip.cavity for clip in clips]).astype(np.float32)
+        share = self.batch_clips // jax.process_count()
+        rows = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+        placed = sharding.put_batch((image[rows], cavity[rows]), self.mesh)
+        return np.asarray(self._score(variables, *placed)), clips

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from data_pipelines.formats import camus
+from data_pipelines.local_path import path_argument
 from data_pipelines.records import QUALITIES, VIEWS, Clip, UnreadableRecord
 from data_pipelines.simulator.clip import ClipSettings, simulate_clip
 from data_pipelines.simulator.patient import Patient
@@ -99,10 +100,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--real", type=Path, required=True, help="The CAMUS tree with the real end-diastolic and end-systolic frames."
+        "--real",
+        type=path_argument,
+        required=True,
+        help="The CAMUS tree with the real end-diastolic and end-systolic frames.",
     )
     parser.add_argument(
-        "--simulated", type=Path, help="A simulated CAMUS tree. Without it, patients are simulated by this command."
+        "--simulated",
+        type=path_argument,
+        help="A simulated CAMUS tree. Without it, patients are simulated by this command.",
     )
     parser.add_argument(
         "--patients",
@@ -120,11 +126,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--by-quality",
-        type=Path,
+        type=path_argument,
         help="A CAMUS tree with Info_*.cfg files. The frames are then also compared within each image quality.",
     )
     parser.add_argument(
-        "--out", type=Path, help="The folder for realism.md, realism.json, frames.csv and sheet.png. Default: no files."
+        "--out",
+        type=path_argument,
+        help="The folder for realism.md, realism.json, frames.csv and sheet.png. Default: no files.",
     )
     return parser.parse_args(arguments)
 
