@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -45,8 +46,9 @@ def keep_programs(where: str | None = None) -> Path | None:
     if asked == OFF:
         jax.config.update("jax_enable_compilation_cache", False)
         return None
-    if not asked and jax.config.jax_compilation_cache_dir:
-        return Path(str(jax.config.jax_compilation_cache_dir))
+    of_jax = jax.config.values["jax_compilation_cache_dir"]
+    if not asked and of_jax:
+        return Path(str(of_jax))
     folder = Path(local_path(asked)).expanduser() if asked else _default_folder()
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,14 +83,14 @@ def silence_alarm() -> None:
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ and os.environ["TF_CPP_MIN_LOG_LEVEL"] != "1":  # 1 is what JAX sets
         return  # somebody looks for something
-    level = jax.config.jax_logging_level
+    level = jax.config.values["jax_logging_level"]
 
-    def begun(event: str, **_: object) -> None:
+    def begun(event: str, **_: Any) -> None:
         if event == BEGUN:
             jax.config.update("jax_logging_level", "CRITICAL")
 
-    def ended(event: str, _: float, **__: object) -> None:
-        if event == ENDED and jax.config.jax_logging_level == "CRITICAL":
+    def ended(event: str, duration_secs: float, **_: Any) -> None:
+        if event == ENDED and jax.config.values["jax_logging_level"] == "CRITICAL":
             jax.config.update("jax_logging_level", level or "WARNING")  # None alone would leave XLA's level as it is
             jax.config.update("jax_logging_level", level)
 

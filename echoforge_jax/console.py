@@ -44,9 +44,12 @@ def errors_as_messages(compilation_cache: str | None = None) -> Iterator[None]:
     try:
         compilation.keep_programs(compilation_cache)
         compilation.silence_alarm()
-        yield
+        with interruption.unwinding():
+            yield
     except interruption.Stopped as stopped:
         sys.stdout.flush()
+        if processes.has_joined():
+            processes.let_others_stop()
         os._exit(int(stopped.code or INTERRUPTED))  # an ordinary exit would wait for XLA's compilation, and can crash
     except (EchoForgeError, DataError) as error:
         _stop(error, error.exit_code)
@@ -77,17 +80,24 @@ def parse_flags(arguments: list[str]) -> list[str]:
         print(help_text())
         sys.exit(OK)
     try:
-        return flags.FLAGS(_with_config_paths([with_numeric_none(argument) for argument in arguments]))
+        rest = flags.FLAGS(_with_config_paths([with_numeric_none(argument) for argument in arguments]))
     except flags.Error as error:
         text = re.sub(
             r"Error whilst parsing config file:.*\n(?:[\w.]*ConfigError|ValueError): ", "", str(error), flags=re.DOTALL
         )
         return _stop(ConfigError(f"{text.strip()} (--help lists the flags)"), USAGE)
+    except ConfigError as error:
+        return _stop(error, USAGE)
     except (AttributeError, KeyError) as error:  # what a locked ConfigDict raises
         text = " ".join(str(error.args[0]).replace("\\n", " ").split())
         return _stop(ConfigError(f"a --config.* flag names a field that does not exist: {text}"), USAGE)
-    except ConfigError as error:
-        return _stop(error, USAGE)
+    except (ValueError, TypeError, IndexError) as error:  # of a value that is no text of its type
+        return _stop(ConfigError(f"a --config.* flag holds a value of another type: {error}"), USAGE)
+    if len(rest) > 1:
+        return _stop(
+            ConfigError(f"{rest[1]} belongs to no flag; expected --FLAG=VALUE (--help lists the flags)"), USAGE
+        )
+    return rest
 
 
 def _with_config_paths(arguments: list[str]) -> list[str]:

@@ -33,13 +33,13 @@ from echoforge_jax.distributed.start import exit_if_process_lost
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.inference import Ensemble, Predictor, Segmenter
 from echoforge_jax.networks import find_network
-from echoforge_jax.path_flags import define_path
+from echoforge_jax.path_flags import PATH
 from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import choose_split, evaluate, evaluate_masks
 from echoforge_jax.training.folder_lock import FolderLock, held_by_main, holder_of
 from echoforge_jax.weights.trained import Trained
 
-_WORKDIR = define_path("workdir", "The folder of a finished or interrupted training to score.")
+_WORKDIR = flags.DEFINE(PATH, "workdir", None, "The folder of a finished or interrupted training to score.")
 _SPLIT = flags.DEFINE_enum(
     "split", None, ["train", "validation", "test", "all"], "The split to score. Without it the configuration decides."
 )
@@ -50,19 +50,21 @@ _PROTOCOL = flags.DEFINE_multi_enum(
     "Which frames are scored: semi scores end-diastole and end-systole, full every frame with a reference. May be "
     "repeated. Without it the configuration decides.",
 )
-_DATA = define_path("data", "The folder of the data set to score. Without it the training's is scored.")
+_DATA = flags.DEFINE(PATH, "data", None, "The folder of the data set to score. Without it the training's is scored.")
 _FORMAT = flags.DEFINE_enum(
     "format",
     None,
     ["camus", "echonet_dynamic", "store"],
     "The format of the data set that --data names. Without it the format of the training's data is taken.",
 )
-_SCHEME = define_path(
+_SCHEME = flags.DEFINE(
+    PATH,
     "split_scheme",
+    None,
     "How the patients of --data are split, as config.data.split_scheme. Without it the data set's own split is taken.",
 )
-_PREDICTIONS = define_path("predictions", "A tree of predicted masks to score in place of a model.")
-_REFERENCES = define_path("references", "The tree of reference masks that belongs to --predictions.")
+_PREDICTIONS = flags.DEFINE(PATH, "predictions", None, "A tree of predicted masks to score in place of a model.")
+_REFERENCES = flags.DEFINE(PATH, "references", None, "The tree of reference masks that belongs to --predictions.")
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "best",
@@ -82,8 +84,10 @@ _THRESHOLD = flags.DEFINE_float(
 _AGAINST = flags.DEFINE_multi_string(
     "against", [], "The folder of another evaluation to compare with, paired by patient. May be repeated."
 )
-_OUT = define_path(
+_OUT = flags.DEFINE(
+    PATH,
     "out",
+    None,
     "The folder for the results. Without it they are written into WORKDIR/evaluation_[DATA_]SPLIT[_last], "
     "evaluation_CHECKPOINT_DATA_SPLIT or evaluation_PREDICTIONS.",
 )

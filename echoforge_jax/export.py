@@ -24,7 +24,7 @@ from echoforge_jax.config import replace
 from echoforge_jax.console import errors_as_messages, parse_flags, say
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.networks import find_network
-from echoforge_jax.path_flags import define_path
+from echoforge_jax.path_flags import PATH
 from echoforge_jax.training.folder_lock import FolderLock
 from echoforge_jax.training.run_folder import RECORD
 from echoforge_jax.weights.inference_folder import save_inference
@@ -33,7 +33,9 @@ from echoforge_jax.weights.stablehlo import save_program
 from echoforge_jax.weights.trained import Trained
 
 OUTPUTS = {"safetensors": "export.safetensors", "orbax": "export_orbax", "stablehlo": "export_stablehlo"}
-_WORKDIR = define_path("workdir", "The folder of a run to export, or a .safetensors file to turn into another format.")
+_WORKDIR = flags.DEFINE(
+    PATH, "workdir", None, "The folder of a run to export, or a .safetensors file to turn into another format."
+)
 flags.mark_flag_as_required("workdir")
 _FORMAT = flags.DEFINE_enum("format", "safetensors", list(OUTPUTS), "The format that is written.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "The type of the kernels in a safetensors file.")
@@ -49,7 +51,9 @@ _THRESHOLD = flags.DEFINE_float(
     "A pixel is foreground from this probability on; kept in the exported configuration. Without it the network's own "
     "value is kept.",
 )
-_OUT = define_path("out", f"The file or folder that is written. Without it {', '.join(OUTPUTS.values())} in WORKDIR.")
+_OUT = flags.DEFINE(
+    PATH, "out", None, f"The file or folder that is written. Without it {', '.join(OUTPUTS.values())} in WORKDIR."
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replaces the file or folder that is there already.")
 
 

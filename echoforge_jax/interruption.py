@@ -56,6 +56,8 @@ class _Process:
     Attributes:
         installed: Whether `install` was called.
         first_signal: Number of the first signal that came, 0 before it.
+        unwinds: Whether a signal raises `Stopped`, so that files and processes are closed; before, while modules are
+            imported, there is nothing to close.
         loop: The request that a training's loop answers; None outside of a loop.
         at_signal: Called once, by the watching thread, when the first signal comes.
         at_end: Called before the process is ended without its consent.
@@ -64,6 +66,7 @@ class _Process:
 
     installed: bool = False
     first_signal: int = 0
+    unwinds: bool = False
     loop: StopRequest | None = None
     at_signal: list[Callable[[], None]] = dataclasses.field(default_factory=list)
     at_end: list[Callable[[], None]] = dataclasses.field(default_factory=list)
@@ -83,7 +86,7 @@ def install() -> None:
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     for number in SIGNALS:
         signal.signal(number, _handle)
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_forget)
     threading.Thread(target=_watch, args=(woken,), name="signals", daemon=True).start()
 
 
@@ -91,6 +94,16 @@ def handle_again() -> None:
     """Takes SIGTERM over again after a library has put its own handler in place."""
     if _process.installed:
         signal.signal(signal.SIGTERM, _handle)
+
+
+@contextlib.contextmanager
+def unwinding() -> Iterator[None]:
+    """Has a signal raise `Stopped` in the block."""
+    _process.unwinds = True
+    try:
+        yield
+    finally:
+        _process.unwinds = False
 
 
 def received() -> bool:
@@ -119,7 +132,9 @@ def at_end(call: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stop_requests(*, unsaved: Callable[[], bool] = bool, saving: Callable[[], bool] = bool) -> Iterator[StopRequest]:
+def stop_requests(
+    *, unsaved: Callable[[], bool] = bool, saving: Callable[[], bool] = bool, alone: bool = True
+) -> Iterator[StopRequest]:
     """Lets a loop answer SIGTERM and Ctrl-C between its steps; a second Ctrl-C stops at once.
 
     Without `install` (a training that is called as a library) the signals are taken over for the block alone.
@@ -127,10 +142,12 @@ def stop_requests(*, unsaved: Callable[[], bool] = bool, saving: Callable[[], bo
     Args:
         unsaved: tells whether steps were done that no checkpoint holds.
         saving: tells whether a checkpoint is being written.
+        alone: whether this process is the only one of its run. One of several leaves the signals to JAX, by which all
+            agree on a step, where nobody called `install`.
     """
     stop = StopRequest(received(), unsaved, saving)
     _process.loop = stop
-    handlers = {} if _process.installed else {number: signal.signal(number, _handle) for number in SIGNALS}
+    handlers = {} if _process.installed or not alone else {number: signal.signal(number, _handle) for number in SIGNALS}
     try:
         yield stop
     finally:
@@ -175,12 +192,12 @@ def _handle(number: int, _: FrameType | None) -> None:
         elif number == signal.SIGINT and is_second:
             raise KeyboardInterrupt
         loop.received = True
-    elif number == signal.SIGINT:
-        tell("\nstopped")
-        raise Stopped(KILLED_BY_USER)
-    elif not is_second:
+    elif number == signal.SIGINT or not is_second:
+        code = KILLED_BY_USER if number == signal.SIGINT else INTERRUPTED
         tell(f"{name}: stopped; the same command goes on")
-        raise Stopped(INTERRUPTED)
+        if not _process.unwinds:
+            os._exit(code)
+        raise Stopped(code)
 
 
 def _watch(woken: int) -> None:
@@ -201,8 +218,18 @@ def _is_needed(loop: StopRequest | None) -> bool:
     return loop is not None and (loop.unsaved() or loop.saving())
 
 
+def _hold_back() -> None:
+    """Holds signals back during a fork: a child that has not yet forgotten would wake its parent's thread."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def _forget() -> None:
     """A forked child is not the command: signals do to it what they do to any process."""
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    _let_through()

@@ -31,7 +31,7 @@ from echoforge_jax.distributed.start import exit_if_process_lost
 from echoforge_jax.errors import INTERRUPTED, ConfigError
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.layers.convolution import ConvImplementation
-from echoforge_jax.path_flags import define_path
+from echoforge_jax.path_flags import PATH
 from echoforge_jax.report.terminal import table
 from echoforge_jax.scoring import choose_split, evaluate
 from echoforge_jax.training.folder_lock import FolderLock, held_by_main
@@ -49,8 +49,11 @@ _CONFIG = config_flags.DEFINE_config_file(
 _PROFILE = flags.DEFINE_string(
     "profile", None, "Steps FIRST:LAST of which a trace is written into WORKDIR/profile, e.g. 20:25."
 )
-_WORKDIR = define_path(
-    "workdir", "The folder of the run. Without it the run lies in runs/ under the name of the configuration."
+_WORKDIR = flags.DEFINE(
+    PATH,
+    "workdir",
+    None,
+    "The folder of the run. Without it the run lies in runs/ under the name of the configuration.",
 )
 _TAKE_OVER = flags.DEFINE_bool(
     "take_over",

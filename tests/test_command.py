@@ -90,14 +90,12 @@ def _absl_flags(module: str) -> set[str]:
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None
     calls = [node for node in ast.walk(ast.parse(Path(spec.origin).read_text())) if isinstance(node, ast.Call)]
-    return {
-        call.args[0].value
+    names = {
+        call.args[call.func.attr == "DEFINE"]  # flags.DEFINE takes the parser first
         for call in calls
-        if isinstance(call.func, ast.Attribute)
-        and call.func.attr.startswith("DEFINE_")
-        and isinstance(call.args[0], ast.Constant)
-        and isinstance(call.args[0].value, str)
+        if isinstance(call.func, ast.Attribute) and call.func.attr.startswith("DEFINE")
     }
+    return {name.value for name in names if isinstance(name, ast.Constant) and isinstance(name.value, str)}
 
 
 @pytest.mark.parametrize("shell", SHELLS)

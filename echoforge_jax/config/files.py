@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import traceback
 from pathlib import Path
 
 import ml_collections
@@ -35,15 +36,16 @@ def find_config(name_or_path: str | Path) -> Path:
         ConfigError: there is no such file and no such name; the message lists the names and the closest one.
     """
     path = Path(name_or_path)
-    if path.is_file():
+    if path.is_file() and path.suffix == ".py":
         return path
-    folder, name = _folder(), path.with_suffix("").as_posix().removeprefix("configs/")
+    folder, name = _folder(), path.as_posix().removesuffix(".py").removeprefix("configs/")
     names = config_names()
     if folder and path.suffix in ("", ".py") and name in names:
         return folder / f"{name}.py"
     close = difflib.get_close_matches(name, names, n=1)
     raise ConfigError(
-        f"--config={name_or_path}: no such file, and no configuration has that name"
+        f"--config={name_or_path}: {'that is no Python file' if path.exists() else 'no such file'}, and no "
+        "configuration has that name"
         + (f"; did you mean {close[0]}?" if close else ".")
         + f" Expected a Python file with get_config(), or one of: {', '.join(names) or '(none installed)'}"
     )
@@ -62,15 +64,39 @@ def load_config_file(name_or_path: str | Path, argument: str | None = None) -> m
     Raises:
         ConfigError: the file is not found, or it defines no `get_config`.
     """
-    path = find_config(name_or_path)
+    return _run_config_file(find_config(name_or_path), argument)
+
+
+def _run_config_file(path: Path, argument: str | None) -> ml_collections.ConfigDict:
     spec = importlib.util.spec_from_file_location(f"echoforge_config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is no Python file; expected one with get_config()")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise ConfigError(f"{path} defines no get_config(); expected a function that returns the configuration")
-    return module.get_config() if argument is None else module.get_config(argument)
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise ConfigError(f"{path} defines no get_config(); expected a function that returns the configuration")
+        config = module.get_config() if argument is None else module.get_config(argument)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a file of the user raises
+        text = str(error).partition(" Other fields present")[0].strip("'\"")  # of a locked ConfigDict
+        raise ConfigError(f"{path} cannot be run: {_where(error, path)}{type(error).__name__}: {text}") from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise ConfigError(
+            f"get_config() of {path} returns {type(config).__name__}; expected what default_config() returns, changed"
+        )
+    return config
+
+
+def _where(error: Exception, path: Path) -> str:
+    """The last line of the file that took part in the error."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).resolve() == path.resolve()
+    ]
+    return f"line {lines[-1]}: " if lines else ""
 
 
 def resolve_flag(value: str) -> str:
@@ -83,7 +109,9 @@ def resolve_flag(value: str) -> str:
         name, colon, argument = local_path(value).partition(":")
     except NoLocalPath as error:
         raise ConfigError(f"--config: {error}") from error
-    return f"{find_config(name)}{colon}{argument}"
+    path = find_config(name)
+    _run_config_file(path, argument if colon else None)  # its faults would become traces in the parser of flags
+    return f"{path}{colon}{argument}"
 
 
 def _folder() -> Path | None:

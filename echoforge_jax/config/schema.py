@@ -107,6 +107,9 @@ class SimulationConfig:
     seed: int = 0
     processes: int = 2
 
+    def __post_init__(self) -> None:
+        _require_positive("config.data.simulate", size=self.size, frames=self.frames, processes=self.processes)
+
 
 @dataclasses.dataclass(frozen=True)
 class MixConfig:
@@ -188,7 +191,7 @@ class DataConfig:
         _take_local_paths(self, "config.data", "root", "split_scheme")
         if self.frames < 2:
             raise ConfigError(f"config.data.frames is {self.frames}, which is too small; expected at least 2")
-        _require_positive("config.data", batch_clips=self.batch_clips)
+        _require_positive("config.data", batch_clips=self.batch_clips, size=self.size, workers=self.workers)
         if not self.in_memory and self.format != "store":
             raise ConfigError(f"config.data.in_memory=False reads from a store; config.data.format is {self.format!r}")
         if not 0 < self.labelled_fraction <= 1:

@@ -17,11 +17,10 @@ from echoforge_jax.errors import LaunchError
 
 PRESENCE = "processes"  # folder in that of the run, one file for each process that has appeared
 TOKEN = "token"  # file in it, written by process 0 at every start
-WAIT_S = 65.0  # clients of NFS remember for up to a minute that a file was not there
 _NAME_BYTES = 128
 
 
-def check_shared_folder(run_folder: Path, *, wait_s: float = WAIT_S) -> None:
+def check_shared_folder(run_folder: Path, *, wait_s: float) -> None:
     """Checks that every process reads in the run's folder what process 0 has just written there.
 
     Args:

@@ -25,6 +25,7 @@ from echoforge_jax.errors import USAGE, EndedWithMain
 T = TypeVar("T")
 STOP = "echoforge/stop"  # key in the coordinator's store
 COORDINATOR_WAITS_S = 2.0  # the other processes would take a coordinator that ends before them for lost
+OTHERS_WAIT_S = 3.0  # the others ask the store every second
 _CALLS = itertools.count(1)
 
 
@@ -153,12 +154,13 @@ def stop_together() -> None:
     for it afterwards.
     """
     if jax.process_count() == 1:
+        interruption.handle_again()
         return
     c_library = ctypes.CDLL(None)
     c_library.signal.restype = ctypes.c_void_p
     handler = c_library.signal(int(signal.SIGTERM), None)
     interruption.handle_again()
-    client = distributed.global_state.client
+    client: Any = distributed.global_state.client
     if handler:
         notify_jax = ctypes.CFUNCTYPE(None, ctypes.c_int)(handler)
         interruption.at_signal(lambda: notify_jax(int(signal.SIGTERM)))
@@ -166,6 +168,14 @@ def stop_together() -> None:
     if is_main():
         interruption.be_patient(interruption.PATIENCE_S + COORDINATOR_WAITS_S)
     threading.Thread(target=_listen, args=(client,), name="stop of other processes", daemon=True).start()
+
+
+def let_others_stop() -> None:
+    """Waits, before this process ends after a signal, until the others have had the time to end by themselves.
+
+    One that ends before they know would be taken for lost; so would the coordinator while another one still compiles.
+    """
+    time.sleep(interruption.PATIENCE_S + COORDINATOR_WAITS_S if is_main() else OTHERS_WAIT_S)
 
 
 def _listen(client: Any) -> None:

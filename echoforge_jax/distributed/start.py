@@ -22,10 +22,11 @@ from typing import Literal
 
 import jax
 
+from echoforge_jax import interruption
 from echoforge_jax.distributed.folder import PRESENCE, check_shared_folder
 from echoforge_jax.distributed.launch import Launch, Runtime, check_launch, find_launch
 from echoforge_jax.distributed.processes import stop_together
-from echoforge_jax.errors import LAUNCH, LaunchError
+from echoforge_jax.errors import INTERRUPTED, LAUNCH, LaunchError
 
 # What JAX's runtime and its collectives (Gloo, NCCL) say where another process does not answer: a status, then why.
 LOST = re.compile(
@@ -43,10 +44,12 @@ class Patience:
     Attributes:
         start_s: seconds for all processes to appear.
         heartbeat_s: seconds of silence after which a process counts as lost.
+        folder_s: seconds for what one process writes in the run's folder to be seen by all.
     """
 
     start_s: float = 300.0
     heartbeat_s: int = 100
+    folder_s: float = 65.0  # clients of NFS remember for up to a minute that a file was not there
 
 
 def start(
@@ -104,7 +107,7 @@ def start(
         timer.cancel()
     check_launch(launch, runtime)
     stop_together()
-    check_shared_folder(run_folder)
+    check_shared_folder(run_folder, wait_s=patience.folder_s)
     print(
         f"process {jax.process_index()} of {runtime.processes} holds {runtime.local_devices} of {runtime.devices} "
         f"devices ({launch.launcher}, {socket.gethostname()})",
@@ -134,6 +137,8 @@ def exit_if_process_lost() -> Iterator[None]:
     except Exception as error:
         if not is_lost(error):
             raise
+        if interruption.received():  # it has told all others to end, or was told so by one that has ended
+            interruption.end_now("stopped; the same command goes on", INTERRUPTED)
         text = str(error).strip().splitlines()[0][:300]
         print(
             f"error: process {jax.process_index()} of {jax.process_count()} cannot go on; another was probably lost "

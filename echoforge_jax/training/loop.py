@@ -91,7 +91,8 @@ def train(
         is_ready()
     with Checkpoints(workdir, config.training.keep_checkpoints, may_write) as checkpoints:
         loop = _Loop(program, batches, validator, checkpoints, workdir)
-        with stop_requests(unsaved=loop.is_unsaved, saving=checkpoints.is_saving) as stop:
+        alone = jax.process_count() == 1
+        with stop_requests(unsaved=loop.is_unsaved, saving=checkpoints.is_saving, alone=alone) as stop:
             return loop.run(stop, Profile(profile, workdir / "profile"))
 
 

@@ -111,6 +111,11 @@ def initial_weights(config: Config) -> Start:
     """
     if config.training.start_from is None:
         return Start(dataclasses.replace(config, model=with_preprocessing(config.model)), None)
+    if not Path(config.training.start_from).exists():
+        raise ConfigError(
+            f"config.training.start_from={config.training.start_from!r}: no such file or folder; expected a run, an "
+            "inference folder or a .safetensors file"
+        )
     trained = Trained.load(Path(config.training.start_from))
     start = replace(
         config,

@@ -71,7 +71,7 @@ def source_of(module: str) -> str:
 
 def flags_in(text: str) -> set[str]:
     """The names of the flags that a source text defines, by absl or argparse."""
-    return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text)) | set(re.findall(r"\"--([\w-]+)[\"{]", text))
+    return set(re.findall(r"DEFINE\w*\(\s*(?:PATH,\s*)?\"(\w+)\"", text)) | set(re.findall(r"\"--([\w-]+)[\"{]", text))
 
 
 def program_of(command: str) -> tuple[str, str]:

@@ -69,4 +69,4 @@ def _own_flags() -> Iterator[None]:
 
 def _of_a_command(module: str) -> bool:
     package, _, rest = module.partition(".")
-    return package in ("echoforge_jax", "data_pipelines") and not rest.startswith("distributed")
+    return package in ("echoforge_jax", "data_pipelines") and not rest.startswith(("distributed", "compilation_flags"))

@@ -51,6 +51,7 @@ class Job:
         environments: further variables of single processes, by their number.
         evaluate: flags of `echoforge_jax.evaluate`, which is then started; None for a training.
         report: whether the report is drawn, which takes a third of the time.
+        flags: further flags of a training.
         changes: fields of the configuration that differ from `SMALL`.
     """
 
@@ -63,6 +64,7 @@ class Job:
         environments: Mapping[int, Mapping[str, str]] = MappingProxyType({}),
         evaluate: Sequence[str] | None = None,
         report: bool = False,
+        flags: Sequence[str] = (),
         **changes: object,
     ):
         start = [sys.executable, "-m", *([] if report else ["tests.helpers.without_report"])]
@@ -71,6 +73,7 @@ class Job:
         else:
             command = [*start, "echoforge_jax.train", "--config=configs/quickstart.py", f"--workdir={workdir}"]
             command += [f"--config.{name}={value}" for name, value in (SMALL | changes).items()]
+            command += flags
         if processes > 1:
             command += [f"--coordinator=localhost:{free_port()}", f"--processes={processes}", "--heartbeat_s=30"]
         flags = f"{FAST_COMPILATION} --xla_force_host_platform_device_count={devices // processes}"

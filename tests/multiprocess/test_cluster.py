@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -150,6 +151,32 @@ def test_only_what_says_that_another_is_gone_is_taken_for_a_lost_process(monkeyp
 def test_a_bug_in_one_of_several_processes_ends_it_at_once_with_its_trace(tmp_path: Path):
     done = _start(tmp_path, 1, 0, free_port(), 20, "raise ZeroDivisionError('a bug')")
     assert done.returncode == FAILED and "ZeroDivisionError: a bug" in done.stderr
+
+
+def test_processes_that_see_other_folders_are_named(tmp_path: Path):
+    """Two hosts with a local folder of one name each."""
+    program = (
+        "import sys; from pathlib import Path; from echoforge_jax.console import errors_as_messages; "
+        "from echoforge_jax.distributed.launch import Launch; "
+        "from echoforge_jax.distributed.start import Patience, start\n"
+        "with errors_as_messages(): start('on', Path(sys.argv[1]), patience=Patience(60, folder_s=1), "
+        "launch=Launch('test', 2, int(sys.argv[2]), None, sys.argv[3], int(sys.argv[3].split(':')[1])))"
+    )
+    coordinator = f"localhost:{free_port()}"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / f"host{number}"), str(number), coordinator],
+            cwd=Path(__file__).parents[2],
+            env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in started]
+    assert any(process.returncode == LAUNCH for process in started), said
+    message = f"do not see one folder.*process 1 \\({socket.gethostname()}\\): {tmp_path / 'host1'}.*--workdir"
+    assert re.search(message, "".join(said), re.DOTALL), said
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path):

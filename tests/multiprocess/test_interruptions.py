@@ -115,3 +115,37 @@ def test_the_others_end_when_one_is_killed_and_a_new_start_goes_on(killed: int, 
     job = Job(workdir, 1, devices=2, **{"training.epochs": 500, "training.max_steps": done + 1})
     (printed,) = job.wait()
     assert job.codes == [errors.INTERRUPTED] and f"resumed from step {done}" in printed, printed
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sigterm_before_the_first_step_ends_all_in_time_and_the_same_command_goes_on(processes: int, tmp_path: Path):
+    """It comes while the first programs are compiled; one of several processes gets it."""
+    workdir, cold = tmp_path / "run", {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    job = Job(workdir, processes, devices=processes, environments=dict.fromkeys(range(processes), cold))
+    while not (workdir / "config.json").exists() and job.processes[0].poll() is None:
+        time.sleep(0.02)
+    job.processes[-1].send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    printed = job.wait()
+    assert job.codes == [errors.INTERRUPTED] * processes, printed
+    assert time.monotonic() - began < 20 and not (workdir / "run.lock").exists()
+    again = Job(workdir, processes, devices=processes, **{"training.max_steps": 1})
+    printed = again.wait()
+    assert again.codes == [errors.INTERRUPTED] * processes and "saved at step" in printed[0], printed
+
+
+def test_two_trainings_in_one_folder_the_second_is_refused_or_takes_over(tmp_path: Path):
+    workdir, long = tmp_path / "run", {"training.epochs": 500}
+    first = Job(workdir, devices=1, **long)
+    wait_for_step(first, workdir, 1)
+    second = Job(workdir, devices=1, **long)
+    (printed,) = second.wait()
+    assert second.codes == [errors.USAGE], printed
+    assert f"is in use by process {first.processes[0].pid} on" in printed and "--take_over" in printed
+    third = Job(workdir, devices=1, flags=["--take_over"], **long)
+    (printed,) = first.wait()
+    assert first.codes == [errors.FOLDER_LOST] and "taken over by" in printed and "Traceback" not in printed, printed
+    wait_for_step(third, workdir, max(losses(workdir), default=0) + 1)
+    third.processes[0].send_signal(signal.SIGTERM)
+    (printed,) = third.wait()
+    assert third.codes == [errors.INTERRUPTED] and "saved at step" in printed, printed
