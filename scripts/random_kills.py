@@ -33,6 +33,7 @@ STEPS_BETWEEN_KILLS = 12  # at most, counted from the last checkpoint
 START_S = 20.0  # about the time from a start to its first step
 STEPS_PER_EPOCH = 20
 BEAT_S = 20  # a killed process is missed after so long
+JOIN_S = 120  # one that is killed before it has joined is waited for so long
 ENDS_S = 300.0  # the others must have ended by then
 FIELDS = {
     "data.simulate.patients": 12,
@@ -78,7 +79,8 @@ class Training:
             with socket.socket() as free:
                 free.bind(("localhost", 0))
                 port = free.getsockname()[1]
-            command += [f"--coordinator=localhost:{port}", f"--processes={self.processes}", f"--heartbeat_s={BEAT_S}"]
+            command += [f"--coordinator=localhost:{port}", f"--processes={self.processes}"]
+            command += [f"--heartbeat_s={BEAT_S}", f"--launch_timeout_s={JOIN_S}"]
         return [
             subprocess.Popen(
                 [*command, *([f"--process_id={number}"] if self.processes > 1 else [])],
