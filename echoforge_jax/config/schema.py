@@ -358,6 +358,9 @@ class TrainingConfig:
             validate_every_epochs=self.validate_every_epochs,
             checkpoint_every_epochs=self.checkpoint_every_epochs,
         )
+        for name in ("steps_per_epoch", "max_steps", "checkpoint_every_steps"):
+            if (steps := getattr(self, name)) is not None:
+                _require_positive("config.training", **{name: steps})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,11 +15,11 @@ import pytest
 from data_pipelines.batches import TrainingBatches
 from data_pipelines.simulator.cohort import Cohort, write_cohort
 from echoforge_jax import errors
-from echoforge_jax.config import Config, read_config, replace
+from echoforge_jax.config import Config, DataConfig, SimulationConfig, read_config, replace
 from echoforge_jax.errors import CheckpointError, ConfigError, NonFiniteLoss
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.layers.convolution import ConvImplementation
-from echoforge_jax.train import run
+from echoforge_jax.train import _simulate, run
 from echoforge_jax.training import loop
 from echoforge_jax.training.checkpoint import Checkpoints, abstract_state
 from echoforge_jax.training.loop import Outcome, train
@@ -28,6 +29,7 @@ from echoforge_jax.training.restore import load_last
 from echoforge_jax.training.run_folder import claim
 from echoforge_jax.training.run_log import read_metrics
 from echoforge_jax.training.state import TrainState
+from echoforge_jax.training.validation import Validator
 from echoforge_jax.weights.trained import Trained
 from tests.helpers.commands import run_command
 from tests.helpers.jobs import Job, wait_for_step
@@ -209,6 +211,65 @@ def test_what_may_change_is_said(finished: Path, run_config: Config, capsys):
 def test_another_configuration_in_the_same_folder_is_refused(finished: Path, run_config: Config):
     with pytest.raises(ConfigError, match=r"config\.seed: 0 there, 1 now"):
         run(replace(run_config, {"seed": 1}), finished)
+
+
+def test_more_epochs_than_the_run_had_are_refused_with_the_way(finished: Path, run_config: Config):
+    with pytest.raises(ConfigError, match=rf"(?s)epochs: 3 there, 9 now.*training\.start_from={finished}") as refused:
+        run(replace(run_config, {"training.epochs": 9}), finished)
+    assert "cannot be made longer" in str(refused.value)
+
+
+def test_a_start_that_fails_claims_nothing_and_a_corrected_one_takes_the_folder(
+    run_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    workdir = tmp_path / "run"
+    for wrong in (
+        {"data.root": str(tmp_path / "nowhere")},
+        {"training.start_from": "nowhere"},
+        {"data.batch_clips": 3},
+    ):
+        with pytest.raises((ConfigError, FileNotFoundError)):
+            run(replace(run_config, wrong), workdir)
+        assert not workdir.exists()
+    claim(workdir, replace(run_config, {"seed": 5}), convolutions=ConvImplementation.plain())
+    (workdir / "metrics.jsonl").write_text(json.dumps({"kind": "train", "step": 0, "epoch": 1}) + "\n")
+    capsys.readouterr()
+    claim(workdir, run_config, convolutions=ConvImplementation.plain())  # nothing was saved yet
+    assert capsys.readouterr().err == "" and os.listdir(workdir) == ["config.json"]
+    assert read_config(json.loads((workdir / "config.json").read_text())["config"]) == run_config
+
+
+def test_other_simulated_patients_replace_those_of_a_start_that_saved_nothing(tmp_path: Path):
+    wrong = Config(data=DataConfig(simulate=SimulationConfig(3, 5, 32, processes=1)))
+    right = replace(wrong, {"data.simulate.size": 64})
+    for config in (wrong, right):
+        root = tmp_path / "simulated"
+        _simulate(replace(config, {"data.root": str(root)}), tmp_path)
+        assert json.loads((root / "cohort.json").read_text())["arguments"]["size"] == config.data.simulate.size
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="found a cohort made with"):
+        _simulate(replace(wrong, {"data.root": str(tmp_path / "simulated")}), tmp_path)
+
+
+def test_a_validation_is_given_up_at_a_signal_and_made_up_for(
+    finished: Path, finished_state: TrainState, run_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dice_percent = Validator.dice_percent
+
+    def signalled(self: Validator, variables: dict, **options: Any) -> float | None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return dice_percent(self, variables, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Validator, "dice_percent", signalled)
+        for step in (2, 2, 2):  # each start gives the same validation up again
+            assert train(run_config, tmp_path) is Outcome.INTERRUPTED
+            assert int(last_state(run_config, tmp_path).step) == step
+            assert [line["kind"] for line in read_metrics(tmp_path)] == ["train", "train"]
+    assert train(run_config, tmp_path) is Outcome.FINISHED
+    jax.tree.map(np.testing.assert_array_equal, finished_state, last_state(run_config, tmp_path))
+    scores = [[line.get("validation_dice_percent") for line in read_metrics(folder)] for folder in (finished, tmp_path)]
+    assert scores[0] == scores[1]
 
 
 def test_a_foreign_folder_is_not_overwritten(run_config: Config, tmp_path: Path):
