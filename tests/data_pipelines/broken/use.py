@@ -8,13 +8,16 @@ import shutil
 
 import numpy as np
 
+from data_pipelines.doctor.diagnosis import _examine_all
+from data_pipelines.doctor.layouts import Item
 from data_pipelines.formats import camus
 from data_pipelines.formats.camus.masks import read_pairs
 from data_pipelines.formats.cine import clips as cine
+from data_pipelines.lazy_clips import open_lazily
 from data_pipelines.records import UnreadableRecord
 from data_pipelines.sampling import sample_clip
 from data_pipelines.simulator.realism.frames import ed_es_frames
-from data_pipelines.source import CamusSource
+from data_pipelines.source import CamusSource, StoreSource
 from data_pipelines.store.preparation import prepare
 from data_pipelines.store.stored_clips import StoredClips
 from tests.data_pipelines.broken.camus import tree, ventricle_as_three
@@ -96,7 +99,32 @@ def labels_swapped(folder):
 
 
 NOTED_IN_USE = {"labels of another convention": labels_swapped, "picture not shown": picture_of_another_size}
+
+
+def without_masks(folder):
+    """Two patients, of whom the second has no mask, in a store that is read when clips are needed."""
+    for name in ("patient0001", "patient0002"):
+        camus.write_clip(make_clip(patient_id=name), folder / "tree")
+    for path in (folder / "tree" / "patient0002").glob("*_gt.nii.gz"):
+        path.unlink()
+    store = StoreSource(prepare("camus", folder / "stores", source=folder / "tree").folder, ("4CH",))
+    opened = open_lazily(store, "train", frames=3, size=32)
+    return [record.reason for record in opened.skipped if record.record_id == "patient0002_4CH"]
+
+
+def fault_of_a_reader(folder):
+    """A reader that fails in a way that nobody foresaw must not lose the report on the other records."""
+
+    def read():
+        raise ZeroDivisionError("0 by 0")
+
+    (examined,) = _examine_all([Item("a", read)], frozenset(), 1)
+    return [examined.facts.reason]
+
+
 BROKEN_IN_USE = {
+    "no labelled frame": without_masks,
+    "the reader failed": fault_of_a_reader,
     "several pictures": two_pictures,
     "too few frames": two_frames,
     "black picture": black,
