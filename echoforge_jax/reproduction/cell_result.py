@@ -10,6 +10,7 @@ from typing import Any
 
 from echoforge_jax.evaluation.rows import FrameScore, dice_percent, mean_by_patient
 from echoforge_jax.report.folder import read_frames
+from echoforge_jax.reproduction.reading import named, read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,12 +109,17 @@ class CellResult:
 
     @classmethod
     def read(cls, file: Path) -> CellResult:
-        """Reads a cell's JSON file; the oldest files do not name their data set, which is CAMUS."""
-        values = json.loads(file.read_text(encoding="utf-8"))
-        names = {field.name for field in dataclasses.fields(cls)}
-        known = {"data": "camus"} | {name: value for name, value in values.items() if name in names}
-        protocols = {name: CellScores.from_json(scores) for name, scores in values["protocols"].items()}
-        return cls(**{**known, "protocols": protocols})
+        """Reads a cell's JSON file; the oldest files do not name their data set, which is CAMUS.
+
+        Raises:
+            ConfigError: the file is garbled.
+        """
+        values = read_json(file)
+        with named(file):
+            names = {field.name for field in dataclasses.fields(cls)}
+            known = {"data": "camus"} | {name: value for name, value in values.items() if name in names}
+            protocols = {name: CellScores.from_json(scores) for name, scores in values["protocols"].items()}
+            return cls(**{**known, "protocols": protocols})
 
     def write(self, file: Path) -> None:
         """Writes the cell's JSON file, and makes its folder."""
@@ -132,7 +138,7 @@ def read_scores(run_folder: Path) -> dict[str, CellScores]:
 
 def read_metrics_file(run_folder: Path) -> dict[str, Any]:
     """Reads metrics.json of a scored run."""
-    return json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
+    return read_json(run_folder / "metrics.json")
 
 
 def _protocol_scores(summary: Mapping[str, Any], frames: list[FrameScore]) -> CellScores:

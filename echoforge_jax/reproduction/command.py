@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ECHONET: _parse_systems("--against_echonet", options.against_echonet),
         }
         study.check_bases(write=not options.dry_run)
+        if options.seeds < 1:
+            raise ConfigError(f"--seeds is {options.seeds}; expected 1 or more")
         cells = cells_of_targets(study, options.target, options.seeds)
         unfinished = [cell for cell in cells if not study.is_finished(cell)]
         names = ", ".join(cell.name for cell in unfinished)

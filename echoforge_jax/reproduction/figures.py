@@ -7,7 +7,6 @@ data sets may not be passed on with this repository.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from echoforge_jax.report.figures import regression_and_bland_altman
 from echoforge_jax.report.folder import read_patients
 from echoforge_jax.report.style import COLOURS, STYLE, figure_bytes
 from echoforge_jax.reproduction.pictures import by_difficulty, failures, feature_maps
+from echoforge_jax.reproduction.reading import named, read_json
 from echoforge_jax.reproduction.rows import CAMUS, EF_METHOD, FULL, TABLES
 from echoforge_jax.reproduction.speed import read_table2
 from echoforge_jax.reproduction.study import Cell, Study
@@ -158,7 +158,9 @@ def _read_table(study: Study, name: str) -> list[LineOfTable]:
     file = study.results / f"{name}.json"
     if not file.is_file():
         raise ConfigError(f"{file} is missing; no cell of {name} is finished")
-    return json.loads(file.read_text(encoding="utf-8"))["semi"]
+    content = read_json(file)
+    with named(file):
+        return content["semi"]
 
 
 def _title(study: Study, what: str) -> str:

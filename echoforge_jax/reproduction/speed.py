@@ -22,6 +22,7 @@ from echoforge_jax.config import Config
 from echoforge_jax.inference import Predictor
 from echoforge_jax.models.cost import count_cost
 from echoforge_jax.models.echoforge import EchoForge
+from echoforge_jax.reproduction.reading import named, read_json
 from echoforge_jax.reproduction.rows import CAMUS, TABLES, Row
 from echoforge_jax.reproduction.study import Study, configured
 from echoforge_jax.weights.trained import Trained
@@ -176,8 +177,9 @@ def write_table2(study: Study, lines: Sequence[SpeedLine]) -> str:
 def read_table2(study: Study) -> list[SpeedLine]:
     """Reads the lines of table2.json; there are none where nothing was measured."""
     record = study.results / "table2.json"
-    lines: list[dict[str, Any]] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
-    return [SpeedLine(**line) for line in lines]
+    lines: list[dict[str, Any]] = read_json(record) if record.is_file() else []
+    with named(record):
+        return [SpeedLine(**line) for line in lines]
 
 
 def _seconds_of_passes(

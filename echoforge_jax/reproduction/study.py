@@ -21,6 +21,7 @@ from echoforge_jax.config.files import load_config_file
 from echoforge_jax.errors import ConfigError
 from echoforge_jax.provenance import code_version
 from echoforge_jax.reproduction.cell_result import CellResult, read_metrics_file, read_scores
+from echoforge_jax.reproduction.reading import named, read_json
 from echoforge_jax.reproduction.rows import CAMUS, Changes, Row
 from echoforge_jax.train import run
 from echoforge_jax.training.loop import Outcome
@@ -171,7 +172,9 @@ class Study:
             record = self.results / f"base_{data}.json"
             fields = _recorded_fields(base)
             if record.is_file():
-                differing = differences(json.loads(record.read_text(encoding="utf-8")), fields)
+                stored = read_json(record)
+                with named(record):
+                    differing = differences(stored, fields)
                 if differing:
                     raise ConfigError(
                         f"the cells in {self.results} were made with another base configuration:\n"

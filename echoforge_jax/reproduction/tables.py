@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from echoforge_jax.evaluation.rows import by_patient, dice_percent
 from echoforge_jax.evaluation.statistics import bootstrap_ci
 from echoforge_jax.report.folder import read_frames
 from echoforge_jax.reproduction.cell_result import CellResult, CellScores
+from echoforge_jax.reproduction.reading import named, read_json
 from echoforge_jax.reproduction.rows import CAMUS, EF_METHOD, PAPER_CAMUS_FULL, Row
 
 LEFT_OUT_IF_NONE = ("dice_percent_by_seed", "against_first", "ours_minus_this")  # in a table's JSON
@@ -149,7 +149,9 @@ def compare_systems(row: Row, cells: Sequence[CellResult], others: Mapping[str, 
             theirs = by_patient(read_frames(folder).get(protocol, []), dice_percent)
             if theirs:
                 comparisons[name] = compare_means(ours, theirs)
-                summary = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
+                metrics = read_json(folder / "metrics.json")
+                with named(folder / "metrics.json"):
+                    summary = metrics["protocols"][protocol]
                 lines.append(_line_of_system(name, summary, theirs, EF_METHOD[row.data].name))
         signed_rank, rank_sum = (corrected(comparisons, test) for test in ("p_signed_rank", "p_rank_sum"))
         tables[protocol] = [_line(dataclasses.replace(row, paper=paper), cells, protocol)] + [

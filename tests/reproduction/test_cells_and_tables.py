@@ -141,3 +141,20 @@ def test_table_2_is_measured_and_keeps_other_devices(scored: Study):
     write_table2(scored, [dataclasses.replace(line, device="another") for line in lines])
     text = write_table2(scored, lines)
     assert text.count("| another |") == 2 and text == write_table2(scored, lines) and "RTX 3090" in text
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"protocols": 3}', '{"protocols": {"semi": {}}}'])
+def test_a_garbled_file_of_a_study_is_named(study: Study, content):
+    cell = Cell.from_row(TABLES["table3"][0], 0)
+    write_cell(study, cell, invented_scores())
+    study.result_file(cell).write_text(content)
+    with pytest.raises(ConfigError, match=r"baseline_seed0\.json is garbled.*remove it"):
+        write_table(study, "table3", 1)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3"])
+def test_a_garbled_base_configuration_is_named(study: Study, content):
+    study.results.mkdir(parents=True, exist_ok=True)
+    (study.results / "base_camus.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"base_camus\.json is garbled"):
+        study.check_bases()
