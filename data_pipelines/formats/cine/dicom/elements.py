@@ -137,6 +137,8 @@ class Elements:
             return ""
         if value is None:
             return ""
+        if isinstance(value, pydicom.Sequence):  # items are no text, and may hold personal data
+            return ""
         values = value if isinstance(value, MultiValue | list | tuple) else [value]
         return "\\".join(str(one) for one in values).strip(" \0")
 
