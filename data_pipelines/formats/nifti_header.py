@@ -73,8 +73,11 @@ def spacing_of(
     """
     unit = SPACE_UNITS.get(int(header["xyzt_units"]) & 7)
     pixdim = tuple(float(str(header["pixdim"][axis + 1])) for axis in reversed(in_plane))  # 0.308, not 0.30799999
-    if unit is None or not all(0 < length < math.inf for length in pixdim):
+    if not all(0 < length < math.inf for length in pixdim):
         return None, []
+    if unit is None:
+        text = f"pixdim states {pixdim[0]:.4g} x {pixdim[1]:.4g} without a unit."
+        return None, [note("pixel spacing unknown", text)] if pixdim != (1, 1) else []
     name, scale = unit
     lengths, notes = pixdim, []
     steps = [p for p in placements if p.source == "sform"]

@@ -49,7 +49,10 @@ def read_nifti(path: Path, record_id: str) -> Recording:
         one, two = image.placements
         notes.append(note("orientation contradicted", f"{one}, but {two}; the sform was taken."))
     spacing_mm = turn.spacing(image.spacing_mm)
-    notes.append(note("pixel spacing", "From pixdim and the units of the header.") if spacing_mm else NO_SPACING)
+    if spacing_mm:
+        notes.append(note("pixel spacing", "From pixdim and the units of the header."))
+    elif not any(one.code == NO_SPACING.code for one in notes):
+        notes.append(NO_SPACING)
     return Recording(turn.apply(levels.frames), image.fps, spacing_mm, notes=tuple(notes))
 
 

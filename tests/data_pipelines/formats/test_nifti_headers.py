@@ -254,3 +254,14 @@ def test_the_range_of_a_cine_is_that_of_its_samples_or_its_header(tmp_path):
     assert reason(write(path, ON_DISK.astype(np.uint16) * 15, affine=PLAIN))[0] == "grey level out of range"
     clip = clip_of(write(path, ON_DISK.astype(np.uint16) * 15, affine=PLAIN, cal_min=0, cal_max=255 * 15))
     assert np.array_equal(clip.frames, FRAMES)
+
+
+def test_a_spacing_without_a_unit_is_unknown_and_said(tmp_path):
+    path = tmp_path / "a.nii"
+    image = nib.Nifti1Image(ON_DISK, PLAIN)
+    image.header.set_xyzt_units(0)
+    path.write_bytes(image.to_bytes())
+    clip = clip_of(path)
+    assert clip.spacing_mm is None
+    (only,) = [one for one in clip.notes if one.code == "pixel spacing unknown"]
+    assert only.text == "pixdim states 0.4 x 0.3 without a unit."
