@@ -24,7 +24,7 @@ VARIABLE, OFF = "ECHOFORGE_COMPILATION_CACHE", "off"
 BEGUN = "/jax/compilation_cache/compile_requests_use_cache"
 ENDED = "/jax/core/compile/backend_compile_duration"
 
-USUALLY = "up to 2 min"  # measured: docs/results/training_step.md
+USUALLY = "1 to 3 min"  # on CPUs; measured: docs/results/training_step.md
 
 
 def keep_programs(where: str | None = None) -> Path | None:
