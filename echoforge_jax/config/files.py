@@ -80,7 +80,8 @@ def _run_config_file(path: Path, argument: str | None) -> ml_collections.ConfigD
     except ConfigError:
         raise
     except Exception as error:  # whatever a file of the user raises
-        text = str(error).partition(" Other fields present")[0].strip("'\"")  # of a locked ConfigDict
+        text = str(error).partition(" Other fields present")[0]  # of a locked ConfigDict
+        text = text.lstrip("'\"") if isinstance(error, (AttributeError, KeyError)) else text
         raise ConfigError(f"{path} cannot be run: {_where(error, path)}{type(error).__name__}: {text}") from error
     if not isinstance(config, ml_collections.ConfigDict):
         raise ConfigError(
