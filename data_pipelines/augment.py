@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from data_pipelines.settings import Augmentation
+from data_pipelines.valve import add_papillary_muscles, open_valve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,14 @@ def augment(
     Returns:
         The changed clip at the size of the crop, or at the size of `frames` without one.
     """
+    if settings.valve_probability or settings.papillary_probability:
+        hearts_rng = np.random.default_rng(int(rng.integers(2**63)))
+        frames = np.stack(
+            [
+                _change_heart(frame, labels, settings, hearts_rng)
+                for frame, labels in zip(frames, label_map, strict=True)
+            ]
+        )
     # Every number is drawn whether it is used or not, so that one draw never shifts another.
     is_chosen = rng.random(4) < settings.probability
     gamma, scale, contrast = (rng.uniform(*span) for span in (settings.gamma, settings.scale, settings.contrast))
@@ -93,6 +102,19 @@ def augment(
         if field is not None:
             image = np.where(frames > 0, np.clip(image + field, 0.0, 1.0), image)  # outside the sector stays black
     return AugmentedClip(image, label_map, decided)
+
+
+def _change_heart(
+    frame: UInt8[np.ndarray, "h w"],
+    label_map: UInt8[np.ndarray, "h w"],
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "h w"]:
+    """Opens the valve and adds papillary muscles, each by its probability; a frame without labels stays as it is."""
+    opens, adds = rng.random(2) < (settings.valve_probability, settings.papillary_probability)
+    if opens:
+        frame = open_valve(frame, label_map, rng)
+    return add_papillary_muscles(frame, label_map, rng) if adds else frame
 
 
 def _ultrasound_field(
