@@ -26,8 +26,8 @@ class Augmentation:
         shadow: Largest depth of a shadow that starts at the probe (top centre of the picture), grey levels of 0..1.
         gain: Largest change of the grey level of the whole sector, up or down, grey levels of 0..1.
         attenuation: Largest difference between the top and the bottom of the picture, either sign, grey levels of 0..1.
-        valve_probability: Probability that the mitral valve of a labelled frame is drawn open (`data_pipelines.valve`), of
-            each frame on its own; 0 never opens it. ED and ES show it shut.
+        valve_probability: Probability that the mitral valve of a labelled frame, which is shut at ED and ES, is drawn
+            open (`data_pipelines.valve`); each frame has its own draw; 0 never opens it.
         papillary_probability: Probability that papillary muscles are drawn into the cavity of a labelled frame.
         crop: Side of the training pictures in pixels, cut at a random position after the other moves; None trains on
             whole pictures. A step costs less with a crop; the network is fully convolutional.

@@ -3,8 +3,8 @@
 At end-diastole and end-systole the mitral valve is shut, so a network that learns from these two frames alone takes
 the leaflets for the border of the cavity. The convention of the labels does not change while the valve is open: the
 cavity ends at the straight line between the two hinge points of the annulus, and the leaflets lie inside. The atrium's
-label tells where that line is, or the flat base of the cavity's label. The leaflets that are drawn are of two kinds: bands of synthetic speckle, and the
-patient's own shut leaflets, turned about their hinge points into the ventricle.
+label tells where that line is, or the flat base of the cavity's label. The leaflets that are drawn are of two kinds:
+bands of synthetic speckle, and the patient's own shut leaflets, turned about their hinge points into the ventricle.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _border_with_atrium(
 
 
 def _flat_base(ventricle: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "2 2"] | None:
-    """Returns the ends (x, y) of the longest side of the cavity's hull that faces down, along the cavity's long axis."""
+    """Returns the ends (x, y) of the longest side of the cavity's hull that faces down along its long axis."""
     pixels = np.argwhere(ventricle)[:, ::-1].astype(np.float32)
     hull = cv2.convexHull(pixels)
     corners = cv2.approxPolyDP(hull, SIMPLER * cv2.arcLength(hull, True), True)[:, 0].astype(np.float64)
@@ -204,7 +204,8 @@ def _turned_leaflets(
     along, _ = _coordinates(picture.shape, annulus)
     split = rng.uniform(0.35, 0.65)
     turned = np.zeros_like(picture)
-    to_inside = np.sign(np.cross(annulus.along, annulus.inward))  # of the left leaflet; the right one turns against it
+    (along_x, along_y), (inward_x, inward_y) = annulus.along, annulus.inward
+    to_inside = np.sign(along_x * inward_y - along_y * inward_x)  # of the left leaflet; the right one turns against it
     for hinge, half, side in ((annulus.left, along < split, 1), (annulus.right, along >= split, -1)):
         angle_deg = -float(side * to_inside * rng.uniform(15, 80))
         matrix = cv2.getRotationMatrix2D((float(hinge[0]), float(hinge[1])), angle_deg, rng.uniform(0.8, 1.3))
