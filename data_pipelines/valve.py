@@ -80,7 +80,8 @@ def _border_with_atrium(
     """Returns the two points (x, y) of the border between ventricle and atrium that lie furthest apart."""
     near = np.ones((5, 5), np.uint8)
     atrium = (label_map == ATRIUM).astype(np.uint8)
-    border = np.argwhere(cv2.dilate(ventricle, near) & cv2.dilate(atrium, near))[:, ::-1].astype(np.float32)
+    touching = np.logical_and(cv2.dilate(ventricle, near), cv2.dilate(atrium, near))
+    border = np.argwhere(touching)[:, ::-1].astype(np.float32)
     if len(border) < 2:
         return None
     corners = cv2.convexHull(border)[:, 0].astype(np.float64)
