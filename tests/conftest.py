@@ -24,8 +24,15 @@ _HOOK.__enter__()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+from echoforge_jax import interruption
 from echoforge_jax.config import Config, DataConfig, ModelConfig
 from tests.helpers.configs import TINY_MODEL
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay_with_pytest(monkeypatch: pytest.MonkeyPatch):
+    """A command that a test calls in this process does not take SIGTERM over: it would end all tests later."""
+    monkeypatch.setattr(interruption, "install", lambda: None)
 
 
 @pytest.fixture(scope="session")
