@@ -30,8 +30,8 @@ def variables(tiny_config: Config):
 
 def test_there_and_back_is_bit_equal(variables, tiny_config: Config, tmp_path):
     file = tmp_path / "n.safetensors"
-    file.write_bytes(weights_bytes(variables, {"answer": [4, 2]}))
-    assert read_card(file) == {"answer": [4, 2]}
+    file.write_bytes(weights_bytes(variables, {"config": {"answer": [4, 2]}}))
+    assert read_card(file) == {"config": {"answer": [4, 2]}}
     back = read_weights(file, variable_shapes(tiny_config.model))
     assert jax.tree.structure(back) == jax.tree.structure(variables)
     jax.tree.map(np.testing.assert_array_equal, back, variables)
